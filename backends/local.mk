@@ -1,0 +1,1 @@
+# Compute backends. The reference backend is part of the host (core/ref).

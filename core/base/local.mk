@@ -1,0 +1,9 @@
+core_libcore_la_SOURCES += \
+	core/base/buffer.c core/base/buffer.h \
+	core/base/error.c core/base/error.h \
+	core/base/file.c core/base/file.h \
+	core/base/log.c core/base/log.h \
+	core/base/mem.c core/base/mem.h \
+	core/base/rng.c core/base/rng.h \
+	core/base/suggest.c core/base/suggest.h \
+	core/base/utf8.c core/base/utf8.h

@@ -1,0 +1,79 @@
+/* rein/reward.h - where scores come from.
+ * SPDX-License-Identifier: MIT
+ *
+ * A reward source answers with K scores per completion, not one: K reward
+ * models, K dropout samples, K perturbations; K = 1 is an ordinary reward.
+ */
+#ifndef REIN_REWARD_H
+#define REIN_REWARD_H
+
+#include "host.h"
+#include "plugin.h"
+
+/* A batch of finished completions. Everything is borrowed for the call. */
+struct rein_completions {
+    uint32_t size;
+    uint32_t rows, units;
+    uint32_t rollout;                /* 0, 1, 2 ...: for seeds */
+    const uint32_t *unit;            /* [units + 1]: rows of one prompt */
+    const uint64_t *row_id;          /* [rows] unique in the run: for seeds */
+    /* token ids of the policy's tokenizer: row r is ids[offset[r] .. offset[r+1]], prompt first */
+    const int32_t *ids;
+    const uint32_t *offset;          /* [rows + 1] */
+    const uint32_t *prompt_length;   /* [rows] tokens of the row that are the prompt */
+    /* UTF-8, NUL-terminated, without special tokens */
+    const char *const *prompt;       /* [rows] as sent to the model, decoded */
+    const char *const *completion;   /* [rows] */
+    /* JSON texts */
+    const char *const *messages;     /* [rows] "[{role, content}...]" with the completion as last turn, or NULL */
+    const char *const *columns;      /* [rows] the data row: one JSON object with every column */
+    const uint8_t *ended;            /* [rows] 1: met EOS */
+};
+
+struct rein_reward_ops {
+    uint32_t size;
+    uint32_t reserved;
+    rein_status (*create)(const struct rein_host *host, const void *config, void **self);          /* [main] */
+    void (*destroy)(void *self);                                                                   /* [main] */
+    rein_status (*members)(void *self, uint32_t *k);                                               /* [instance] K >= 1, constant */
+    /* Fills family[k * rows + r]. NaN: no opinion on this row. Row order and batch
+     * mates must not change a row's scores. [instance] */
+    rein_status (*score)(void *self, const struct rein_completions *c, float *family);
+};
+
+/* Service "rein.scorer/1": runs models of the pipeline for a reward source. Names are
+ * those of REIN_PARAM_MODEL options, so that the host could plan and load them. */
+#define REIN_SCORER_1 "rein.scorer/1"
+
+#define REIN_PERTURB_NONE      0u
+#define REIN_PERTURB_DROPOUT   1u /* rate: probability of dropping, at the sites below */
+#define REIN_PERTURB_NOISE     2u /* rate: deviation of Gaussian noise relative to the target's rms */
+#define REIN_SITE_HEAD         1u
+#define REIN_SITE_ALL          2u /* dropout: embedding, attention and MLP outputs */
+#define REIN_SITE_EMBEDDING    3u /* noise */
+
+struct rein_score_request {
+    uint32_t size;
+    uint32_t perturb;          /* REIN_PERTURB_* */
+    uint32_t site;             /* REIN_SITE_* */
+    uint32_t sample;           /* which draw: the same (seed, row_id, sample) gives the same score */
+    double rate;
+    const char *model;         /* a model with a score head */
+    const struct rein_completions *completions;
+};
+
+/* The first argument of each function is the host->ctx of the asking instance. */
+struct rein_scorer_1 {
+    uint32_t size;
+    uint32_t reserved;
+    /* out[rows]: the score at each row's last token. With the policy's own tokenizer and
+     * template the exact ids are scored; otherwise text or messages are rendered with the
+     * scored model's own. [instance] */
+    rein_status (*score)(void *ctx, const struct rein_score_request *request, float *out);
+    /* out[rows * choices]: log-probability of each choice (a string) as the continuation of
+     * text[rows], by a language model of the pipeline. [instance] */
+    rein_status (*choice_logprobs)(void *ctx, const char *model, const char *const *text, uint32_t rows,
+                                   const char *const *choices, uint32_t nchoices, float *out);
+};
+
+#endif

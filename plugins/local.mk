@@ -1,0 +1,1 @@
+# Algorithms, reward sources and what they share.

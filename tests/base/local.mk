@@ -1,0 +1,8 @@
+if HAVE_CHECK
+check_PROGRAMS += tests/base/check_base
+tests_base_check_base_SOURCES = tests/base/check_base.c tests/tap.h
+tests_base_check_base_CPPFLAGS = $(TEST_CPP)
+tests_base_check_base_CFLAGS = $(TEST_CC)
+tests_base_check_base_LDADD = $(TEST_LINK)
+TESTS += tests/base/check_base
+endif

@@ -1,0 +1,15 @@
+# Check programs and shell scripts, all speaking TAP.
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/conf/autotools/aux/tap-driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+TEST_EXTENSIONS = .sh
+AM_TESTS_ENVIRONMENT = top_builddir=$(abs_top_builddir); srcdir=$(abs_top_srcdir); \
+	ASAN_OPTIONS=detect_leaks=1:$$ASAN_OPTIONS; OPENBLAS_NUM_THREADS=1; CK_FORK=no; \
+	export top_builddir srcdir ASAN_OPTIONS OPENBLAS_NUM_THREADS CK_FORK;
+
+TEST_CPP = $(AM_CPPFLAGS) -I$(top_srcdir)/tests -DBUILD_DIR='"$(abs_top_builddir)"' -DSOURCE_DIR='"$(abs_top_srcdir)"'
+TEST_CC = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
+TEST_LINK = core/libcore.la $(CHECK_LIBS) $(JANSSON_LIBS)
+TEST_MODULE_LINK = -module -avoid-version -shared -rpath /nowhere $(AM_LDFLAGS)
+
+# each module's tests in a fragment of their own
+include tests/base/local.mk
