@@ -6,4 +6,5 @@ core_libcore_la_SOURCES += \
 	core/base/mem.c core/base/mem.h \
 	core/base/rng.c core/base/rng.h \
 	core/base/suggest.c core/base/suggest.h \
-	core/base/utf8.c core/base/utf8.h
+	core/base/utf8.c core/base/utf8.h \
+	core/base/yaml.h

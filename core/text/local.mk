@@ -1,1 +1,4 @@
-core_libcore_la_SOURCES +=
+core_libcore_la_SOURCES += \
+	core/text/tokenizer.h \
+	core/text/template.h \
+	core/text/dataset.h

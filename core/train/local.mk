@@ -1,1 +1,2 @@
-core_libcore_la_SOURCES +=
+core_libcore_la_SOURCES += \
+	core/train/stage.h

@@ -1,0 +1,77 @@
+/* core/model/config.h - config.json: what a decoder is made of.
+ * SPDX-License-Identifier: MIT
+ *
+ * Reads the styles of transformers 4 and 5, and GGUF metadata. Every size is checked against
+ * limits and against the others, so that later products cannot overflow.
+ */
+#ifndef REIN_CORE_MODEL_CONFIG_H
+#define REIN_CORE_MODEL_CONFIG_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONFIG_MAX_EOS = 8 };
+enum rope_kind { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 };
+
+/* What a family (a row of core/model/family.c) fixes beyond the numbers in config.json. */
+struct model_family {
+    const char *name;             /* "llama": config.json's model_type */
+    const char *causal;           /* "LlamaForCausalLM" */
+    const char *classification;   /* "LlamaForSequenceClassification" */
+    const char *gguf;             /* general.architecture, or NULL */
+    uint32_t norm;                /* REIN_NORM_* */
+    uint32_t activation;          /* REIN_ACT_*, when config.json does not say */
+    bool gated;                   /* MLP has gate and up */
+    float norm_offset;            /* 1 for Gemma */
+    bool scale_embedding;         /* times sqrt(hidden), Gemma */
+    bool qk_norm;                 /* Qwen3 */
+    bool learned_positions;       /* GPT-2 */
+    bool qkv_bias, out_bias, mlp_bias; /* defaults */
+    bool conv1d;                  /* linear weights stored transposed, GPT-2 */
+    bool fused_qkv;               /* c_attn, GPT-2 */
+    bool window;                  /* sliding_window is honoured */
+    bool gguf_permuted;           /* llama.cpp's converter permutes q and k rows: undo it */
+};
+
+struct model_config {
+    const struct model_family *family;
+    int64_t vocabulary, hidden, layers, heads, kv_heads, head_dim, intermediate, positions;
+    float norm_eps, rope_theta;
+    enum rope_kind rope;
+    float rope_factor, rope_low, rope_high; /* scaling */
+    int64_t rope_original;
+    int64_t window;                 /* 0: none */
+    uint32_t activation;            /* REIN_ACT_* */
+    bool tied, qkv_bias, out_bias, mlp_bias;
+    double initializer_range;
+    int32_t bos, pad;               /* -1: none */
+    int32_t eos[CONFIG_MAX_EOS];
+    uint32_t neos;                  /* generation_config.json's list wins over config.json's */
+    int64_t labels;                 /* 1: a score head (…ForSequenceClassification), 0: language model */
+    uint32_t dtype;                 /* REIN_F32/F16/BF16: torch_dtype / dtype; what we write back */
+    json_t *json;                   /* the object as read, so that unknown keys survive saving; NULL for GGUF */
+};
+
+/* `folder` holds config.json (and maybe generation_config.json). */
+int config_load(const char *folder, struct model_config *out, struct error *err);
+int config_parse(const json_t *root, const char *name, struct model_config *out, struct error *err);
+/* Writes config.json that transformers reads, with the architecture for a language model or a score head. */
+int config_save(const struct model_config *c, bool score_head, const char *folder, struct error *err);
+void config_free(struct model_config *c);
+int config_copy(const struct model_config *from, struct model_config *to, struct error *err);
+
+/* Parameters of the decoder, heads excluded but lm_head included when not tied. */
+uint64_t config_parameters(const struct model_config *c);
+/* Fills head_dim/2 radians per position; *scale multiplies cos and sin. */
+void config_rope(const struct model_config *c, float *frequencies, float *scale);
+
+const struct model_family *family_find(const char *model_type);
+const struct model_family *family_find_gguf(const char *architecture);
+/* NULL past the end. */
+const struct model_family *family_list(size_t index);
+
+#endif

@@ -1,0 +1,73 @@
+/* core/model/model.h - a model is a view: a reference-counted trunk and a head.
+ * SPDX-License-Identifier: MIT
+ *
+ * Trunk: embedding, decoder layers, final norm, language-model head. Head: the trunk's own language
+ * model head, a score head or a value head (hidden -> 1). Actor and critic may share a trunk.
+ */
+#ifndef REIN_CORE_MODEL_H
+#define REIN_CORE_MODEL_H
+
+#include "base/error.h"
+#include "model/config.h"
+#include "plugin/backend.h"
+#include "text/tokenizer.h"
+
+enum model_head { MODEL_LM, MODEL_SCORE, MODEL_VALUE };
+
+/* Where a model comes from. */
+struct model_source {
+    const char *path;        /* Hugging Face folder or .gguf; with `random`: a folder with config.json and tokenizer.json */
+    bool random;             /* weights normal(0, initializer_range) by seed; norms 1, biases 0; value head 0 */
+    uint64_t seed;
+    enum model_head head;    /* SCORE: read from score.weight, else normal(0, 1/sqrt(hidden+1)); VALUE: from value.weight
+                                or score.weight, else 0 */
+    bool trainable;          /* float32 weights and gradients; else weights stay in their file's dtype */
+};
+
+/* A parameter: weights, and what training adds. */
+struct model_param {
+    char *name;              /* Hugging Face's */
+    struct rein_weight w;    /* vectors: rows = 1 */
+    float *grad;             /* device [rows * cols], NULL when frozen */
+    bool decay;              /* weight decay applies (not to biases and norm weights) */
+    uint32_t file_dtype;     /* written back in this dtype */
+};
+
+struct trunk;
+struct model;
+
+int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err);
+/* Another view on the same trunk (critic: {share: policy}); `source` gives the head, may be NULL. */
+int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
+                struct error *err);
+/* A frozen copy of the current weights, as a reference for a model that is about to be trained. */
+int model_clone_frozen(const struct model *m, struct model **out, struct error *err);
+void model_close(struct model *m);
+
+const struct model_config *model_config(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m); /* owned by the trunk */
+enum model_head model_head(const struct model *m);
+struct backend *model_backend(const struct model *m);
+bool model_same_trunk(const struct model *a, const struct model *b);
+
+/* Everything a view can train: the trunk's parameters, then its head's. Parameters of a shared trunk appear
+ * in each view; the caller counts a pointer once. */
+size_t model_params(const struct model *m);
+struct model_param *model_param(const struct model *m, size_t index);
+int model_zero_grad(struct model *m, struct error *err);
+/* Call after weights changed, so that backends repack and tied copies follow. */
+void model_touch(struct model *m);
+
+/* Writes a folder that transformers loads: config.json, model.safetensors, tokenizer files, generation_config.json.
+ * A score head gives …ForSequenceClassification with a pad_token_id not in `avoid` (a bitmap over the
+ * vocabulary of ids that occur in the data, may be NULL). Value heads are written as score heads. */
+int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err);
+
+/* Estimate before anything is loaded, bytes: weights, gradients and optimiser state, activations for `tokens` tokens kept. */
+struct model_memory {
+    uint64_t weights, training, activations;
+};
+void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
+                    struct model_memory *out);
+
+#endif

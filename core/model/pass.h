@@ -1,0 +1,52 @@
+/* core/model/pass.h - running a trunk over packed sequences, forward and backward.
+ * SPDX-License-Identifier: MIT
+ *
+ * Use:  pass_forward (keep) -> pass_logprobs / pass_scores, any of them, on views of the same trunk
+ *       -> pass_logprobs_backward / pass_scores_backward (they add to the hidden gradient and head gradients)
+ *       -> pass_backward (once).
+ * A pass owns its workspace and reuses it; it grows to the largest batch seen.
+ */
+#ifndef REIN_CORE_PASS_H
+#define REIN_CORE_PASS_H
+
+#include "model/model.h"
+
+/* Ragged: sequence s is ids[offset[s] .. offset[s+1]], at positions 0, 1, 2 ... */
+struct packed {
+    uint32_t count;
+    const uint32_t *offset;   /* [count + 1] */
+    const int32_t *ids;
+};
+
+struct pass;
+
+int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk of m */
+void pass_free(struct pass *p);
+uint64_t pass_bytes(const struct pass *p); /* of workspace held now */
+
+/* keep: remember activations for pass_backward. */
+int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
+
+/* Positions to predict from: targets[i] is predicted by the hidden state of packed row rows[i] (the token
+ * before it). logp, entropy: host arrays [n]; entropy and best may be NULL. Divides logits by temperature. */
+struct pass_targets {
+    uint32_t n;
+    const int32_t *rows;      /* [n] increasing */
+    const int32_t *targets;   /* [n] token ids */
+    double temperature;
+};
+int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, float *entropy, int32_t *best,
+                  struct error *err);
+/* With the same targets as the last pass_logprobs. d_entropy may be NULL. Adds to gradients of lm_head. */
+int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const float *d_logp, const float *d_entropy,
+                           struct error *err);
+/* The score or value head of view `m` at packed rows[i]; out is a host array [n]. */
+int pass_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err);
+int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, const float *d_out,
+                         struct error *err);
+/* Through the trunk; adds to its gradients. */
+int pass_backward(struct pass *p, struct error *err);
+/* The final normed hidden states [tokens][hidden], for tests. Host copy. */
+int pass_hidden(struct pass *p, float *out, struct error *err);
+
+#endif

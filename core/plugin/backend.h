@@ -1,0 +1,38 @@
+/* core/plugin/backend.h - an opened compute backend, with `ref` behind its empty slots.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_BACKEND_H
+#define REIN_CORE_BACKEND_H
+
+#include "base/error.h"
+
+#include <rein/backend.h>
+#include <stdbool.h>
+
+struct host_instance;
+
+struct backend {
+    const struct rein_plugin *plugin;
+    const struct rein_backend_ops *ops;
+    void *dev;
+    struct rein_kernels k;         /* every slot filled */
+    bool host_memory;
+    struct host_instance *host;    /* keeps the last failure's text */
+    void *config;
+};
+
+/* Opens the plugin with its option block (from params_bind, owned by the backend afterwards). */
+int backend_open(const struct rein_plugin *plugin, void *config, const struct rein_open *how, struct backend **out,
+                 struct error *err);
+void backend_close(struct backend *b);
+
+/* Turns a kernel's status into an error: `if (backend_check(b, b->k.linear(b->dev, &a), "linear", err))` */
+int backend_check(struct backend *b, rein_status status, const char *what, struct error *err);
+
+void *backend_alloc(struct backend *b, size_t count, size_t size, struct error *err);
+void backend_free(struct backend *b, void *ptr);
+int backend_upload(struct backend *b, void *device, const void *host, size_t bytes, struct error *err);
+int backend_download(struct backend *b, void *host, const void *device, size_t bytes, struct error *err); /* synchronises */
+int backend_sync(struct backend *b, struct error *err);
+
+#endif

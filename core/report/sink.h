@@ -1,0 +1,38 @@
+/* core/report/sink.h - what training tells the world, and nobody else's business how it is shown.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_SINK_H
+#define REIN_CORE_SINK_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct report_value {
+    const char *name;     /* "loss", "objective/kl" */
+    double value;
+};
+
+/* A finished completion, for samples.jsonl and the report. */
+struct report_sample {
+    uint64_t step;
+    const char *prompt, *completion;
+    double reward;        /* NaN when there is none */
+    double kl;            /* sum of k1 over the completion; NaN */
+};
+
+struct report_sink {
+    void *ctx;
+    /* A stage begins (append = 1 when resumed: metrics after `step` already in the files are cut off). */
+    int (*begin)(void *ctx, const char *stage, const char *folder, uint64_t total_steps, int append, uint64_t step,
+                 struct error *err);
+    /* One optimiser step (or an evaluation, eval = 1, names already prefixed eval_). */
+    int (*step)(void *ctx, uint64_t step, int eval, const struct report_value *values, size_t count, struct error *err);
+    int (*sample)(void *ctx, const struct report_sample *s, struct error *err);
+    /* Work inside a step: "sampling", done of total tokens. For the progress bar only. */
+    void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
+    int (*end)(void *ctx, struct error *err);
+};
+
+#endif
