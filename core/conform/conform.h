@@ -1,0 +1,37 @@
+/* core/conform/conform.h - what the conformance checks of the three kinds share.
+ * SPDX-License-Identifier: MIT
+ *
+ * rein-conform KIND FILE.so [--set OPTION=VALUE]... prints TAP and exits with 0 (conforms), 1 (does not)
+ * or 2 (usage, or not a plugin of that kind).
+ */
+#ifndef REIN_CORE_CONFORM_H
+#define REIN_CORE_CONFORM_H
+
+#include <rein/host.h>
+#include <rein/plugin.h>
+
+#include <stdbool.h>
+
+/* One entry a kind. They return the exit code, from conform_done(). */
+int conform_algorithm(const struct rein_plugin *plugin, const char *path);
+int conform_reward(const struct rein_plugin *plugin, const char *path);
+int conform_backend(const struct rein_plugin *plugin, const char *path);
+
+/* One TAP line: "ok 3 - text" or "not ok 3 - text". Returns `ok`. */
+bool conform_ok(bool ok, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool conform_skip(const char *what, const char *why);
+/* "# text": details for people */
+void conform_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints the plan. 0 when everything was ok, else 1. */
+int conform_done(void);
+
+/* The services lent to instances under test: alloc that counts, log and failures as notes. */
+const struct rein_host *conform_host(void);
+/* Blocks from conform_host()->alloc that were not given back yet. */
+long conform_host_live(void);
+
+/* The option block of `plugin`: defaults, then every --set. NULL after a message on stderr (exit with 2).
+ * Release with free(). */
+void *conform_config(const struct rein_plugin *plugin);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+#include "conform/conform.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static atomic_long live;
+
+static void *host_alloc(void *ctx, size_t bytes) {
+    void *p = mem_aligned(bytes, 1);
+
+    (void)ctx;
+    live += p != NULL;
+    return p;
+}
+
+static void host_release(void *ctx, void *ptr) {
+    (void)ctx;
+    live -= ptr != NULL;
+    free(ptr);
+}
+
+static void host_log(void *ctx, uint32_t level, const char *text) {
+    (void)ctx;
+    (void)level;
+    conform_note("%s", text);
+}
+
+static rein_status host_fail(void *ctx, rein_status code, const char *text) {
+    (void)ctx;
+    conform_note("status %d: %s", (int)code, text);
+    return code;
+}
+
+static rein_status host_fail_param(void *ctx, const char *param, const char *text) {
+    (void)ctx;
+    conform_note("option %s: %s", param, text);
+    return REIN_ERR_ARG;
+}
+
+static const void *host_service(void *ctx, const char *id) {
+    (void)ctx;
+    (void)id;
+    return NULL;
+}
+
+static const struct rein_host table = {
+    .size = sizeof(table),
+    .abi = REIN_ABI_VERSION,
+    .alloc = host_alloc,
+    .free = host_release,
+    .log = host_log,
+    .fail = host_fail,
+    .fail_param = host_fail_param,
+    .service = host_service,
+};
+
+const struct rein_host *conform_host(void) {
+    return &table;
+}
+
+long conform_host_live(void) {
+    return live;
+}

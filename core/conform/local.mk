@@ -1,0 +1,5 @@
+bin_PROGRAMS += rein-conform
+rein_conform_SOURCES = core/conform/main.c core/conform/conform.c core/conform/conform.h core/conform/host.c \
+	core/conform/conform_backend.c
+rein_conform_CFLAGS = $(AM_CFLAGS)
+rein_conform_LDADD = core/libcore.la
