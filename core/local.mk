@@ -16,6 +16,7 @@ include core/report/local.mk
 include core/train/local.mk
 include core/pipeline/local.mk
 include core/cli/local.mk
+include core/conform/local.mk
 
 bin_PROGRAMS += rein
 rein_SOURCES = core/main.c

@@ -113,8 +113,8 @@ struct rein_norm_dx {
     float beta, offset;
 };
 
-/* Rotates each head's halves (x[i], x[i + d/2]) by angle position * frequency[i]; the
- * layout of Hugging Face. Backward is the same with direction = -1. */
+/* Rotates each head's halves (x[i], x[i + d/2]) by the angle position * frequency[i], that product rounded
+ * to float32; the layout and rounding of Hugging Face. Backward is the same with direction = -1. */
 struct rein_rope {
     uint32_t size;
     int32_t direction;       /* +1 or -1 */
@@ -145,7 +145,7 @@ struct rein_activation_dx {
 
 /* Query rows q_begin .. +q_rows of one sequence see first all `prefix_rows` rows of k and v that
  * start at prefix_begin (a shared prompt, or none), then, causally, rows kv_begin .. +kv_rows:
- * query i sees kv rows 0 .. kv_rows - q_rows + i. So training is (q_rows == kv_rows), decoding with
+ * query i sees kv rows 0 .. kv_rows - q_rows + i (kv_rows >= q_rows). So training is (q_rows == kv_rows), decoding with
  * a cache is (q_rows == 1), a chunk after a cache lies between. */
 struct rein_segment {
     int32_t q_begin, q_rows;
@@ -179,7 +179,7 @@ struct rein_attention_dx {
     uint32_t reserved;
 };
 
-/* The fused head. z = inv_temperature * (hidden[i] W^T), never held for more than a chunk of rows.
+/* The fused head. z = inv_temperature * (hidden[i] W^T + bias), never held for more than a chunk of rows.
  *   logp[i] = z[targets[i]] - lse[i];  lse[i] = log sum exp z;  entropy[i] = lse - sum softmax(z) z
  *   best[i] = argmax z (lowest index on ties)
  * lse, entropy and best may be NULL. */
@@ -204,15 +204,15 @@ struct rein_head_dx {
     const float *bias;
     int64_t n, ldh, lddh, lddw;
     const float *hidden;
-    const int32_t *targets;  /* [host] */
+    const int32_t *targets;  /* [host]; < 0: d_logp of the row counts as 0 */
     float inv_temperature, beta;
     const float *lse, *entropy;     /* as head wrote them; entropy only with d_entropy */
     const float *d_logp, *d_entropy; /* device [n]; d_entropy may be NULL */
     float *dhidden;          /* may be NULL */
     float *dw, *dbias;       /* may be NULL */
 };
-/* Draws one token a row: z as above; keeps the top_k largest (0: all), then the smallest set whose
- * probability reaches top_p (1: all), renormalises, and inverts the cumulative distribution
+/* Draws one token a row: z as above; leaves out what is banned, keeps the top_k largest (0: all), then the smallest
+ * set whose share of the rest reaches top_p (1: all; at least one stays; lower index first on ties), renormalises, and inverts the cumulative distribution
  * in index order at u[i] in [0,1). temperature 0 is greedy: pass greedy = 1.
  * logp is that of the full distribution at the temperature, whatever top_k and top_p are. */
 struct rein_sample {
