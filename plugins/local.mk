@@ -1,1 +1,26 @@
 # Algorithms, reward sources and what they share.
+PLUGIN_CPP = -I$(top_srcdir)/include -I$(top_srcdir)/plugins
+PLUGIN_LINK = plugins/common/libcommon.la
+
+noinst_LTLIBRARIES += plugins/common/libcommon.la
+plugins_common_libcommon_la_SOURCES = \
+	plugins/common/clip.c plugins/common/clip.h \
+	plugins/common/gae.c plugins/common/gae.h \
+	plugins/common/kl.c plugins/common/kl.h \
+	plugins/common/numeric.h \
+	plugins/common/whiten.c plugins/common/whiten.h
+plugins_common_libcommon_la_CPPFLAGS = $(PLUGIN_CPP)
+
+algorithms_LTLIBRARIES += plugins/algorithms/sft/sft.la plugins/algorithms/rm/rm.la plugins/algorithms/ppo/ppo.la
+plugins_algorithms_sft_sft_la_SOURCES = plugins/algorithms/sft/sft.c
+plugins_algorithms_sft_sft_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_sft_sft_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_sft_sft_la_LDFLAGS = $(MODULE_LINK)
+plugins_algorithms_rm_rm_la_SOURCES = plugins/algorithms/rm/rm.c
+plugins_algorithms_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_rm_rm_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_rm_rm_la_LDFLAGS = $(MODULE_LINK)
+plugins_algorithms_ppo_ppo_la_SOURCES = plugins/algorithms/ppo/ppo.c
+plugins_algorithms_ppo_ppo_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_ppo_ppo_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_ppo_ppo_la_LDFLAGS = $(MODULE_LINK)
