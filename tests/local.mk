@@ -14,3 +14,5 @@ TEST_MODULE_LINK = -module -avoid-version -shared -rpath /nowhere $(AM_LDFLAGS)
 # each module's tests in a fragment of their own
 include tests/base/local.mk
 include tests/ref/local.mk
+include tests/demo/local.mk
+EXTRA_DIST += tests/run.sh tests/tally.sh

@@ -1,0 +1,22 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Adds up test results: of the .trs files under each folder named, and of the "# PASS: 3" lines of each file named.
+# Prints one line, "12 passed, 0 failed" or "12 passed, 0 failed, 2 skipped"; exits 1 when anything failed.
+set -eu
+{
+    for t; do
+        if [ -d "$t" ]; then
+            find "$t" -name '*.trs' -exec sed -n 's/^:test-result: *\([A-Z]*\).*/\1 1/p' {} +
+        else
+            sed -n 's/^# \([A-Z]*\): *\([0-9][0-9]*\)$/\1 \2/p' "$t"
+        fi
+    done
+} | awk '
+    { n[$1] += $2 }
+    END {
+        bad = n["FAIL"] + n["XPASS"] + n["ERROR"]
+        printf "%d passed, %d failed", n["PASS"] + n["XFAIL"], bad
+        if (n["SKIP"]) printf ", %d skipped", n["SKIP"]
+        print ""
+        exit bad > 0
+    }'
