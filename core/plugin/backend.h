@@ -18,20 +18,25 @@ struct backend {
     struct rein_kernels k;         /* every slot filled */
     bool host_memory;
     struct host_instance *host;    /* keeps the last failure's text */
-    void *config;
+    const void *config;
 };
 
-/* Opens the plugin with its option block (from params_bind, owned by the backend afterwards). */
-int backend_open(const struct rein_plugin *plugin, void *config, const struct rein_open *how, struct backend **out,
-                 struct error *err);
+/* Probes and opens the plugin. `config` is its option block from params_bind, which must outlive the backend (NULL
+ * for a plugin without options). Slots that a host-memory backend leaves empty run on `ref`; this is logged once. */
+int backend_open(const struct rein_plugin *plugin, const void *config, const struct rein_open *how,
+                 struct backend **out, struct error *err);
 void backend_close(struct backend *b);
 
 /* Turns a kernel's status into an error: `if (backend_check(b, b->k.linear(b->dev, &a), "linear", err))` */
 int backend_check(struct backend *b, rein_status status, const char *what, struct error *err);
 
+/* Not zeroed; NULL with an error. */
 void *backend_alloc(struct backend *b, size_t count, size_t size, struct error *err);
 void backend_free(struct backend *b, void *ptr);
+int backend_zero(struct backend *b, void *device, size_t bytes, struct error *err);
+/* `host` stays unchanged until the next backend_sync. */
 int backend_upload(struct backend *b, void *device, const void *host, size_t bytes, struct error *err);
+int backend_copy(struct backend *b, void *to, const void *from, size_t bytes, struct error *err); /* on the device */
 int backend_download(struct backend *b, void *host, const void *device, size_t bytes, struct error *err); /* synchronises */
 int backend_sync(struct backend *b, struct error *err);
 

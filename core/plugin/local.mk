@@ -1,5 +1,5 @@
 core_libcore_la_SOURCES += \
-	core/plugin/backend.h \
-	core/plugin/host.h \
+	core/plugin/backend.c core/plugin/backend.h \
+	core/plugin/host.c core/plugin/host.h \
 	core/plugin/loader.h \
 	core/plugin/params.h
