@@ -16,3 +16,4 @@ include tests/base/local.mk
 include tests/ref/local.mk
 include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
+include tests/algorithms/local.mk
