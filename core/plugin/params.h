@@ -20,6 +20,9 @@ struct params {
     uint32_t config_size;
 };
 struct params params_of(const struct rein_plugin *plugin);
+const struct rein_param *params_row(const struct params *p, size_t index); /* by the table's stride; NULL past the end */
+/* "lie in [0, 1]", "be at least 0" or "" for a row without a range; returns out. */
+const char *params_range(const struct rein_param *row, char *out, size_t size);
 
 /* Remembers where each option stood, so that a later complaint can point at it. */
 struct params_marks {
