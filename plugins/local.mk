@@ -4,10 +4,12 @@ PLUGIN_LINK = plugins/common/libcommon.la
 
 noinst_LTLIBRARIES += plugins/common/libcommon.la
 plugins_common_libcommon_la_SOURCES = \
+	plugins/common/beta.c plugins/common/beta.h \
 	plugins/common/clip.c plugins/common/clip.h \
 	plugins/common/gae.c plugins/common/gae.h \
 	plugins/common/kl.c plugins/common/kl.h \
 	plugins/common/numeric.h \
+	plugins/common/shape.c plugins/common/shape.h \
 	plugins/common/whiten.c plugins/common/whiten.h
 plugins_common_libcommon_la_CPPFLAGS = $(PLUGIN_CPP)
 

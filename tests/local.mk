@@ -34,3 +34,4 @@ include tests/plugin/local.mk
 include tests/ref/local.mk
 include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
+include tests/algorithms/local.mk

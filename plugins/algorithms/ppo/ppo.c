@@ -10,10 +10,12 @@
  */
 #include <rein/util.h>
 
+#include "common/beta.h"
 #include "common/clip.h"
 #include "common/gae.h"
 #include "common/kl.h"
 #include "common/numeric.h"
+#include "common/shape.h"
 #include "common/whiten.h"
 
 #include <string.h>
@@ -30,15 +32,10 @@ struct config {
     uint8_t whiten_rewards, whiten_advantages;
 };
 
-struct state {
-    double beta, next_beta; /* of the current rollout and of the one after it */
-    uint32_t rollout, started;
-};
-
 struct ppo {
     const struct rein_host *host;
     struct config config;
-    struct state state;
+    struct beta beta;
 };
 
 #define ROW(field, t, d) .name = #field, .type = REIN_PARAM_##t, .offset = offsetof(struct config, field), .dflt = d
@@ -87,7 +84,8 @@ static rein_status ppo_create(const struct rein_host *host, const void *config, 
     p = host->alloc(host->ctx, sizeof(*p));
     if (!p)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
-    *p = (struct ppo){.host = host, .config = *c, .state = {.beta = c->beta, .next_beta = c->beta}};
+    *p = (struct ppo){.host = host, .config = *c};
+    beta_init(&p->beta, c->beta);
     *self = p;
     return REIN_OK;
 }
@@ -113,72 +111,28 @@ static rein_status ppo_describe(void *self, struct rein_needs *needs) {
     return REIN_OK;
 }
 
-/* r_t = -beta KL_t, and the row's score on its last token. Returns the rollout's mean KL in *kl. */
-static rein_status shape_rewards(struct ppo *p, const struct rein_experience *e, double *reward, double *kl_out) {
-    const struct config *c = &p->config;
-    double kl = 0, nll = 0, scores = 0, ended = 0, rows = e->rows;
-
-    for (uint32_t r = 0; r < e->rows; r++) {
-        double score = (double)e->reward[r], *last = NULL;
-
-        if (!isfinite(score))
-            return rein_failf(p->host, REIN_ERR_ARG, "completion %u of rollout %u has no finite reward", r, e->rollout);
-        for (uint32_t i = e->offset[r]; i < e->offset[r + 1]; i++) {
-            if (!counts(e->mask, i))
-                continue;
-            double k = e->logp_ref ? kl_estimate(c->kl, (double)e->logp_old[i], (double)e->logp_ref[i], NULL) : 0;
-            reward[i] = -p->state.beta * k;
-            kl += k;
-            nll -= (double)e->logp_old[i];
-            last = &reward[i];
-        }
-        if (c->reward_clip > 0)
-            score = clampd(score, -c->reward_clip, c->reward_clip);
-        if (!e->ended[r])
-            score -= c->missing_eos_penalty;
-        if (last)
-            *last += score;
-        scores += score;
-        ended += e->ended[r] != 0;
-    }
-    if (e->logp_ref)
-        rein_metric_mean(e->metrics, "objective/kl", kl, rows);
-    rein_metric_mean(e->metrics, "objective/entropy", nll, rows); /* -log p of the samples estimates it */
-    rein_metric_mean(e->metrics, "objective/non_score_reward", -p->state.beta * kl, rows);
-    rein_metric_mean(e->metrics, "objective/rlhf_reward", scores - p->state.beta * kl, rows);
-    rein_metric_mean(e->metrics, "objective/scores", scores, rows);
-    rein_metric_add(e->metrics, "val/num_eos_tokens", REIN_METRIC_SUM, ended, rows);
-    *kl_out = kl * inverse_or_zero(rows);
-    return REIN_OK;
-}
-
-/* Ziegler et al., arXiv 1909.08593, section 2.2. The next coefficient is kept apart until the
- * next rollout begins, so that a rollout taken up again from a checkpoint sees its own. */
-static void adapt_beta(struct ppo *p, double kl, uint32_t rows) {
-    if (p->config.target_kl > 0)
-        p->state.next_beta =
-            p->state.beta * (1 + clampd(kl / p->config.target_kl - 1, -0.2, 0.2) * rows / p->config.horizon);
-}
-
 static rein_status ppo_prepare(void *self, struct rein_experience *e) {
     struct ppo *p = self;
     const struct config *c = &p->config;
-    double *reward = p->host->alloc(p->host->ctx, 3 * ((size_t)e->tokens + 1) * sizeof(double)), kl = 0;
-    double *advantage, *return_;
+    double *reward = p->host->alloc(p->host->ctx, (3 * (size_t)e->tokens + e->rows + 1) * sizeof(double)), kl = 0;
+    double *advantage, *return_, *score;
     rein_status status;
 
     if (!reward)
         return p->host->fail(p->host->ctx, REIN_ERR_NOMEM, "out of memory for a rollout's rewards");
     advantage = reward + e->tokens;
     return_ = advantage + e->tokens;
-    if (!p->state.started || e->rollout != p->state.rollout)
-        p->state = (struct state){p->state.next_beta, p->state.next_beta, e->rollout, 1};
-    status = shape_rewards(p, e, reward, &kl);
+    score = return_ + e->tokens;
+    for (uint32_t r = 0; r < e->rows; r++)
+        score[r] = (double)e->reward[r];
+    beta_begin(&p->beta, e->rollout);
+    struct shaping how = {p->beta.now, c->kl, c->reward_clip, c->missing_eos_penalty};
+    status = shape_rewards(p->host, e, &how, score, reward, &kl);
     if (status != REIN_OK)
         goto out;
     if (c->target_kl > 0)
-        rein_metric_mean(e->metrics, "objective/kl_coef", p->state.beta, 1);
-    adapt_beta(p, kl, e->rows);
+        rein_metric_mean(e->metrics, "objective/kl_coef", p->beta.now, 1);
+    beta_adapt(&p->beta, kl, c->target_kl, c->horizon, e->rows);
     if (c->whiten_rewards)
         whiten(reward, e->mask, e->tokens, 0);
     for (uint32_t r = 0; r < e->rows; r++) {
@@ -257,27 +211,12 @@ static rein_status ppo_after(void *self, const struct rein_step *s, uint32_t *st
 
 static rein_status ppo_save(void *self, struct rein_state *state) {
     const struct ppo *p = self;
-
-    if (state->capacity < sizeof(p->state))
-        return p->host->fail(p->host->ctx, REIN_ERR_ARG, "no room for ppo's state");
-    memcpy(state->data, &p->state, sizeof(p->state));
-    state->length = sizeof(p->state);
-    state->version = 1;
-    return REIN_OK;
+    return beta_save(&p->beta, p->host, state);
 }
 
 static rein_status ppo_load(void *self, const struct rein_state *state) {
     struct ppo *p = self;
-    struct state s;
-
-    if (state->version != 1 || state->length != sizeof(s))
-        return p->host->fail(p->host->ctx, REIN_ERR_ARG, "the checkpoint's state is not of this version of ppo");
-    memcpy(&s, state->data, sizeof(s));
-    if (!isfinite(s.beta) || !isfinite(s.next_beta) || s.beta < 0 || s.next_beta < 0)
-        return p->host->fail(p->host->ctx, REIN_ERR_ARG, "the checkpoint's state of ppo is damaged");
-    if (p->config.target_kl > 0)
-        p->state = s;
-    return REIN_OK;
+    return beta_load(&p->beta, p->host, state, p->config.target_kl > 0);
 }
 
 static const struct rein_algorithm_ops ops = {

@@ -1,0 +1,271 @@
+/* The algorithms against tests/golden/NAME.json, which PyTorch wrote from TRL's formulas.
+ * Each array must agree to 1e-6 of its largest value, whichever way a step is cut into micro-batches.
+ * SPDX-License-Identifier: MIT */
+#include "algorithms/module.h"
+#include "tap.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TOLERANCE 1e-6
+enum { MOST = 64 };
+static double worst;
+
+static json_t *golden(const char *name) {
+    char path[1024];
+    json_error_t error;
+
+    snprintf(path, sizeof(path), "%s/tests/golden/%s.json", SOURCE_DIR, name);
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    ck_assert_msg(root != NULL, "%s:%d: %s", path, error.line, error.text);
+    return root;
+}
+
+/* Arrays from JSON; NULL for null. An element that is null becomes NaN. */
+static float *floats(const json_t *o, const char *key) {
+    json_t *a = json_object_get(o, key);
+    if (!json_is_array(a))
+        return NULL;
+    float *x = calloc(json_array_size(a) + 1, sizeof(*x));
+    ck_assert_ptr_nonnull(x);
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        json_t *v = json_array_get(a, i);
+        x[i] = json_is_number(v) ? (float)json_number_value(v) : NAN;
+        ck_assert(!json_is_number(v) || !strncmp(key, "adv", 3) || !strncmp(key, "ret", 3) ||
+                  (double)x[i] == json_number_value(v));
+    }
+    return x;
+}
+
+static uint32_t *numbers(const json_t *o, const char *key) {
+    json_t *a = json_object_get(o, key);
+    if (!json_is_array(a))
+        return NULL;
+    uint32_t *x = calloc(json_array_size(a) + 1, sizeof(*x));
+    ck_assert_ptr_nonnull(x);
+    for (size_t i = 0; i < json_array_size(a); i++)
+        x[i] = (uint32_t)json_integer_value(json_array_get(a, i));
+    return x;
+}
+
+static uint8_t *bytes(const json_t *o, const char *key) {
+    uint32_t *wide = numbers(o, key);
+    size_t n = json_array_size(json_object_get(o, key));
+    uint8_t *x = wide ? calloc(n + 1, 1) : NULL;
+    for (size_t i = 0; x && i < n; i++)
+        x[i] = (uint8_t)wide[i];
+    free(wide);
+    return x;
+}
+
+/* One call of a golden case with everything it feeds. */
+struct call {
+    uint32_t rows, units, tokens;
+    uint32_t *offset, *unit, *rank;
+    uint8_t *mask, *ended;
+    float *logp, *logp_old, *logp_ref, *value, *value_old, *entropy, *advantage, *return_, *reward, *score, *margin;
+};
+
+static void call_read(struct call *c, const json_t *o) {
+    const json_t *prepared = json_object_get(o, "prepare");
+
+    *c = (struct call){
+        .offset = numbers(o, "offset"), .unit = numbers(o, "unit"), .rank = numbers(o, "rank"),
+        .mask = bytes(o, "mask"), .ended = bytes(o, "ended"), .logp = floats(o, "logp"),
+        .logp_old = floats(o, "logp_old"), .logp_ref = floats(o, "logp_ref"), .value = floats(o, "value"),
+        .value_old = floats(o, "value_old"), .entropy = floats(o, "entropy"), .reward = floats(o, "reward"),
+        .score = floats(o, "score"), .margin = floats(o, "margin"), .advantage = floats(prepared, "advantage"),
+        .return_ = floats(prepared, "return")};
+    c->rows = c->offset ? (uint32_t)json_array_size(json_object_get(o, "offset")) - 1
+                        : (uint32_t)json_array_size(json_object_get(o, "score"));
+    if (!c->offset)
+        c->offset = calloc(c->rows + 1, sizeof(*c->offset));
+    if (!c->unit) {
+        c->units = c->rows;
+        c->unit = calloc(c->rows + 1, sizeof(*c->unit));
+        for (uint32_t r = 0; r <= c->rows; r++)
+            c->unit[r] = r;
+    } else {
+        c->units = (uint32_t)json_array_size(json_object_get(o, "unit")) - 1;
+    }
+    c->tokens = c->offset[c->rows];
+}
+
+static void call_free(struct call *c) {
+    void *all[] = {c->offset, c->unit, c->rank, c->mask, c->ended, c->logp, c->logp_old, c->logp_ref, c->value,
+                   c->value_old, c->entropy, c->advantage, c->return_, c->reward, c->score, c->margin};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        free(all[i]);
+}
+
+static void compare(const char *where, const char *what, const json_t *expect, const float *got, size_t n) {
+    double largest = 0, off = 0;
+
+    ck_assert_msg(json_array_size(expect) == n, "%s: %s has %zu elements, not %zu", where, what, n,
+                  json_array_size(expect));
+    for (size_t i = 0; i < n; i++) {
+        double e = json_number_value(json_array_get(expect, i));
+        largest = fmax(largest, fabs(e));
+        ck_assert_msg(isfinite(got[i]), "%s: %s[%zu] is %g, not %.9g", where, what, i, (double)got[i], e);
+        off = fmax(off, fabs((double)got[i] - e));
+    }
+    ck_assert_msg(off <= TOLERANCE * largest, "%s: %s is off by %.3g of its largest value", where, what, off / largest);
+    if (largest > 0)
+        worst = fmax(worst, off / largest);
+}
+
+static void compare_one(const char *where, const char *what, double expect, double got) {
+    ck_assert_msg(fabs(got - expect) <= TOLERANCE * fabs(expect), "%s: %s is %.17g, not %.17g", where, what, got, expect);
+    if (expect != 0)
+        worst = fmax(worst, fabs(got - expect) / fabs(expect));
+}
+
+static void compare_metrics(const char *where, json_t *expect, const struct rein_metrics *got) {
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(expect, name, value)
+        compare_one(where, name, json_number_value(value), metrics_value(got, name));
+    for (uint32_t i = 0; i < got->count; i++)
+        ck_assert_msg(got->items[i].weight == 0 || json_object_get(expect, got->items[i].name) != NULL,
+                      "%s: metric %s was not expected", where, got->items[i].name);
+}
+
+static void check_prepare(struct instance *in, const char *where, const struct call *c, uint32_t number, json_t *expect) {
+    struct metric_box metrics;
+    float *advantage = calloc(c->tokens + 1, sizeof(*advantage)), *return_ = calloc(c->tokens + 1, sizeof(*return_));
+    struct rein_experience e = {
+        .size = sizeof(e), .rollout = number, .rows = c->rows, .units = c->units, .tokens = c->tokens,
+        .offset = c->offset, .unit = c->unit, .mask = c->mask, .logp_old = c->logp_old, .logp_ref = c->logp_ref,
+        .value_old = c->value_old, .entropy = c->entropy, .reward = c->reward, .ended = c->ended, .max_tokens = 8,
+        .advantage = advantage, .return_ = return_, .metrics = metrics_reset(&metrics)};
+
+    ck_assert_msg(in->ops->prepare(in->self, &e) == REIN_OK, "%s: %s", where, in->message);
+    compare(where, "advantage", json_object_get(expect, "advantage"), advantage, c->tokens);
+    compare(where, "return", json_object_get(expect, "return"), return_, c->tokens);
+    compare_metrics(where, json_object_get(expect, "metrics"), &metrics.list);
+    free(advantage);
+    free(return_);
+}
+
+#define PART(array, at) ((array) ? (array) + (at) : NULL)
+
+/* A step, cut into micro-batches of the given numbers of units. */
+static void check_step(struct instance *in, const char *where, const struct call *c, const json_t *cut, json_t *expect) {
+    uint32_t largest = c->tokens > c->rows ? c->tokens : c->rows, from = 0;
+    float *d[4]; /* logp, value, entropy, score */
+    static const char *const names[] = {"d_logp", "d_value", "d_entropy", "d_score"};
+    struct metric_box total, part;
+    double loss = 0, unmasked = 0;
+
+    for (int i = 0; i < 4; i++)
+        d[i] = calloc(largest + 1, sizeof(float));
+    for (uint32_t i = 0; i < c->tokens; i++)
+        unmasked += !c->mask || c->mask[i];
+    metrics_reset(&total);
+    for (size_t k = 0; k < json_array_size(cut); k++) {
+        uint32_t to = from + (uint32_t)json_integer_value(json_array_get(cut, k)), offset[MOST], unit[MOST];
+        uint32_t row = c->unit[from], rows = c->unit[to] - row, token = c->offset[row];
+
+        ck_assert_uint_lt(rows, MOST);
+        for (uint32_t r = 0; r <= rows; r++)
+            offset[r] = c->offset[row + r] - token;
+        for (uint32_t u = 0; u <= to - from; u++)
+            unit[u] = c->unit[from + u] - row;
+        struct rein_batch b = {
+            .size = sizeof(b), .rows = rows, .units = to - from, .tokens = offset[rows], .offset = offset,
+            .unit = unit, .mask = PART(c->mask, token), .logp = PART(c->logp, token),
+            .logp_old = PART(c->logp_old, token), .logp_ref = PART(c->logp_ref, token), .value = PART(c->value, token),
+            .value_old = PART(c->value_old, token), .entropy = PART(c->entropy, token),
+            .advantage = PART(c->advantage, token), .return_ = PART(c->return_, token), .reward = PART(c->reward, row),
+            .score = PART(c->score, row), .margin = PART(c->margin, row), .rank = PART(c->rank, row),
+            .ended = PART(c->ended, row), .norm_tokens = unmasked, .norm_rows = c->rows, .norm_units = c->units,
+            .max_tokens = 8};
+        struct rein_loss out = {.size = sizeof(out), .loss = NAN, .d_logp = c->logp ? d[0] + token : NULL,
+                                .d_value = c->value ? d[1] + token : NULL,
+                                .d_entropy = in->needs.needs & REIN_NEED_ENTROPY ? d[2] + token : NULL,
+                                .d_score = c->score ? d[3] + row : NULL, .metrics = metrics_reset(&part)};
+        ck_assert_msg(in->ops->loss(in->self, &b, &out) == REIN_OK, "%s: %s", where, in->message);
+        metrics_total(&total, &part.list);
+        loss += out.loss;
+        from = to;
+    }
+    ck_assert_uint_eq(from, c->units);
+    compare_one(where, "loss", json_number_value(json_object_get(expect, "loss")), loss);
+    compare_metrics(where, json_object_get(expect, "metrics"), &total.list);
+    for (int i = 0; i < 4; i++) {
+        json_t *e = json_object_get(expect, names[i]);
+        if (e)
+            compare(where, names[i], e, d[i], i == 3 ? c->rows : c->tokens);
+        free(d[i]);
+    }
+}
+
+static void check_case(const char *algorithm, const json_t *o) {
+    const char *options[MOST] = {NULL}, *key;
+    json_t *value, *call, *cut, *cuts;
+    struct instance in;
+    size_t i, k, n = 0;
+
+    json_object_foreach(json_object_get(o, "options"), key, value) {
+        options[n++] = key;
+        options[n++] = json_string_value(value);
+    }
+    ck_assert_int_eq(instance_open(&in, algorithm, options), REIN_OK);
+    json_array_foreach(json_object_get(o, "calls"), i, call) {
+        struct call c;
+        char where[200];
+
+        call_read(&c, call);
+        snprintf(where, sizeof(where), "%s, \"%s\"", algorithm, json_string_value(json_object_get(o, "name")));
+        ck_assert_msg(!(in.needs.needs & REIN_NEED_REFERENCE) == !c.logp_ref, "%s: reference asked for or not", where);
+        if (json_object_get(call, "prepare"))
+            check_prepare(&in, where, &c, (uint32_t)i, json_object_get(call, "prepare"));
+        cuts = json_object_get(call, "cuts");
+        ck_assert_uint_gt(json_array_size(cuts), 0);
+        json_array_foreach(cuts, k, cut)
+            check_step(&in, where, &c, cut, json_object_get(call, "loss"));
+        call_free(&c);
+    }
+    instance_close(&in);
+}
+
+static void check_algorithm(const char *name, size_t least) {
+    json_t *root = golden(name), *cases = json_object_get(root, "cases"), *o;
+    size_t i;
+
+    worst = 0;
+    ck_assert_uint_ge(json_array_size(cases), least);
+    json_array_foreach(cases, i, o)
+        check_case(name, o);
+    printf("# %s: %zu cases, worst relative error %.2g\n", name, json_array_size(cases), worst);
+    json_decref(root);
+}
+
+START_TEST(sft_equals_golden) {
+    check_algorithm("sft", 7);
+}
+END_TEST
+
+START_TEST(rm_equals_golden) {
+    check_algorithm("rm", 16);
+}
+END_TEST
+
+START_TEST(ppo_equals_golden) {
+    check_algorithm("ppo", 40);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("golden");
+    TCase *cases = tcase_create("golden");
+
+    tcase_add_test(cases, sft_equals_golden);
+    tcase_add_test(cases, rm_equals_golden);
+    tcase_add_test(cases, ppo_equals_golden);
+    suite_add_tcase(suite, cases);
+    return tap_run(suite);
+}

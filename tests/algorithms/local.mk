@@ -1,0 +1,17 @@
+# the modules are opened from the build tree: `all` makes them before any test runs
+if HAVE_CHECK
+check_PROGRAMS += tests/algorithms/check_golden tests/algorithms/check_algorithms
+tests_algorithms_check_golden_SOURCES = tests/algorithms/check_golden.c tests/algorithms/module.c \
+	tests/algorithms/module.h tests/tap.h
+tests_algorithms_check_golden_CPPFLAGS = $(TEST_CPP)
+tests_algorithms_check_golden_CFLAGS = $(TEST_CC)
+tests_algorithms_check_golden_LDADD = $(TEST_LINK)
+tests_algorithms_check_algorithms_SOURCES = tests/algorithms/check_algorithms.c tests/algorithms/module.c \
+	tests/algorithms/module.h tests/tap.h
+tests_algorithms_check_algorithms_CPPFLAGS = $(TEST_CPP)
+tests_algorithms_check_algorithms_CFLAGS = $(TEST_CC)
+tests_algorithms_check_algorithms_LDADD = $(TEST_LINK)
+TESTS += tests/algorithms/check_golden tests/algorithms/check_algorithms
+endif
+EXTRA_DIST += tests/golden/generate.py tests/golden/requirements.txt \
+	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json
