@@ -60,7 +60,7 @@ void model_touch(struct model *m);
 
 /* Writes a folder that transformers loads: config.json, model.safetensors, tokenizer files, generation_config.json.
  * A score head gives …ForSequenceClassification with a pad_token_id not in `avoid` (a bitmap over the
- * vocabulary of ids that occur in the data, may be NULL). Value heads are written as score heads. */
+ * vocabulary of ids that occur in the data: bit id % 8 of byte id / 8; may be NULL). Value heads are written as score heads. */
 int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err);
 
 /* Estimate before anything is loaded, bytes: weights, gradients and optimiser state, activations for `tokens` tokens kept. */

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/model.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEAD_NUMBER = 1000000 }; /* the head's tensor number for RNG_INIT, past every trunk's */
+
+void trunk_release(struct trunk *t) {
+    if (!t || --t->references > 0)
+        return;
+    for (size_t i = 0; i < t->nparams; i++)
+        param_free(t->backend, t->params[i]);
+    free(t->params);
+    free(t->layers);
+    free(t->frequencies);
+    free(t->path);
+    if (t->tokenizer && --*t->tokenizer_users == 0) {
+        tokenizer_free(t->tokenizer);
+        free(t->tokenizer_users);
+    }
+    config_free(&t->config);
+    free(t);
+}
+
+static struct trunk *trunk_create(struct backend *b, const char *path, bool trainable, struct error *err) {
+    struct trunk *t = mem_zeros(1, sizeof(*t));
+
+    if (!t || (t->path = mem_strdup(path)) == NULL) {
+        free(t);
+        error_nomem(err, "model");
+        return NULL;
+    }
+    t->references = 1;
+    t->backend = b;
+    t->trainable = trainable;
+    return t;
+}
+
+/* What the forward pass derives from the config. */
+static int trunk_constants(struct trunk *t, struct error *err) {
+    const struct model_config *c = &t->config;
+
+    if (c->family->learned_positions || c->family->fused_qkv || c->family->conv1d)
+        return error_input(err, "%s: models of the family %s cannot be run yet", t->path, c->family->name);
+    t->frequencies = mem_zeros((size_t)c->head_dim / 2 + 1, sizeof(float));
+    if (!t->frequencies)
+        return error_nomem(err, "rope");
+    config_rope(c, t->frequencies, &t->rope_scale);
+    t->embedding_scale = c->family->scale_embedding ? sqrtf((float)c->hidden) : 1.0f;
+    return 0;
+}
+
+static int own_tokenizer(struct trunk *t, struct tokenizer *tokenizer, struct error *err) {
+    t->tokenizer_users = mem_zeros(1, sizeof(*t->tokenizer_users));
+    if (!t->tokenizer_users) {
+        tokenizer_free(tokenizer);
+        return error_nomem(err, "tokenizer");
+    }
+    *t->tokenizer_users = 1;
+    t->tokenizer = tokenizer;
+    if (tokenizer_size(tokenizer) > (size_t)t->config.vocabulary)
+        return error_input(err, "%s: the tokenizer has %zu tokens, the model's vocabulary only %lld", t->path,
+                           tokenizer_size(tokenizer), (long long)t->config.vocabulary);
+    return 0;
+}
+
+static int folder_tokenizer(struct trunk *t, struct error *err) {
+    char *file = file_join(t->path, "tokenizer.json");
+    struct tokenizer *tokenizer;
+    int there;
+
+    if (!file)
+        return error_nomem(err, t->path);
+    there = file_exists(file);
+    free(file);
+    if (!there)
+        return 0;
+    if (tokenizer_load(t->path, &tokenizer, err))
+        return -1;
+    return own_tokenizer(t, tokenizer, err);
+}
+
+static int gguf_tokenizer(struct trunk *t, const struct tensors *file, struct error *err) {
+    struct tokenizer *tokenizer = NULL;
+    char *json = NULL, *config = NULL;
+    int rc;
+
+    if (tensors_tokenizer(file, &json, &config, err))
+        return -1;
+    rc = tokenizer_parse(json, strlen(json), config, config ? strlen(config) : 0, t->path, &tokenizer, err);
+    free(json);
+    free(config);
+    return rc ? -1 : own_tokenizer(t, tokenizer, err);
+}
+
+/* Everything but the head of a view. `file` is NULL for random weights. */
+static int trunk_fill(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
+    t->from_gguf = file && tensors_is_gguf(file);
+    if (t->from_gguf ? tensors_config(file, &t->config, err) : config_load(source->path, &t->config, err))
+        return -1;
+    if (trunk_constants(t, err) || weights_plan(t, source->head == MODEL_LM, err))
+        return -1;
+    if (file && weights_check(t, file, err))
+        return -1;
+    if (t->from_gguf ? gguf_tokenizer(t, file, err) : folder_tokenizer(t, err))
+        return -1;
+    return file ? weights_read(t, file, err) : weights_init(t, source->seed, err);
+}
+
+static const char *find_head(const struct tensors *file, enum model_head head) {
+    if (file && head == MODEL_VALUE && tensors_find(file, "value.weight"))
+        return "value.weight";
+    return file && tensors_find(file, "score.weight") ? "score.weight" : NULL;
+}
+
+/* The score or value head of m: from the file, else random or zero as model.h says. */
+static int head_fill(struct model *m, const struct model_source *source, const struct tensors *file, bool trainable,
+                     struct error *err) {
+    struct trunk *t = m->trunk;
+    const char *name = find_head(file, m->head);
+    double deviation = m->head == MODEL_SCORE ? 1.0 / sqrt((double)t->config.hidden + 1) : 0.0;
+    struct model_param *p;
+
+    p = m->head_param = param_create(name ? name : "score.weight", 1, t->config.hidden, true, err);
+    if (!p)
+        return -1;
+    if (!name) {
+        p->file_dtype = t->params[0]->file_dtype;
+        if (param_allocate(t->backend, p, trainable, err))
+            return -1;
+        return param_random(t->backend, p, source ? source->seed : 0, HEAD_NUMBER, deviation, err);
+    }
+    if (weights_check_one(p, file, trainable, err) || param_allocate(t->backend, p, trainable, err))
+        return -1;
+    return param_read(t->backend, p, file, err) || backend_sync(t->backend, err) ? -1 : 0;
+}
+
+int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err) {
+    struct tensors *file = NULL;
+    struct model *m;
+    int rc = -1;
+
+    *out = NULL;
+    if (!source->random && tensors_open(source->path, &file, err))
+        return -1;
+    m = mem_zeros(1, sizeof(*m));
+    if (!m)
+        error_nomem(err, "model");
+    else if ((m->trunk = trunk_create(b, source->path, source->trainable, err)) != NULL) {
+        m->head = source->head;
+        rc = trunk_fill(m->trunk, source, file, err);
+        if (rc == 0 && m->head != MODEL_LM)
+            rc = head_fill(m, source, file, source->trainable, err);
+    }
+    tensors_close(file);
+    if (rc)
+        model_close(m);
+    else
+        *out = m;
+    return rc;
+}
+
+int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
+                struct error *err) {
+    struct trunk *t = with->trunk;
+    struct tensors *file = NULL;
+    struct model *m;
+    int rc = 0;
+
+    *out = NULL;
+    if (head == MODEL_LM && !t->lm_head)
+        return error_input(err, "%s: was opened without its language model head, which is to be shared", t->path);
+    if (head != MODEL_LM && source && source->path && !source->random && tensors_open(source->path, &file, err))
+        return -1;
+    m = mem_zeros(1, sizeof(*m));
+    if (!m) {
+        tensors_close(file);
+        return error_nomem(err, "model");
+    }
+    m->trunk = t;
+    t->references++;
+    m->head = head;
+    if (head != MODEL_LM)
+        rc = head_fill(m, source, file, source ? source->trainable : t->trainable, err);
+    tensors_close(file);
+    if (rc)
+        model_close(m);
+    else
+        *out = m;
+    return rc;
+}
+
+static int trunk_clone(const struct trunk *from, struct trunk *to, struct error *err) {
+    if (config_copy(&from->config, &to->config, err))
+        return -1;
+    to->from_gguf = from->from_gguf;
+    if (from->tokenizer) {
+        to->tokenizer = from->tokenizer;
+        to->tokenizer_users = from->tokenizer_users;
+        ++*to->tokenizer_users;
+    }
+    return trunk_constants(to, err) || weights_plan(to, from->lm_head != NULL, err) || weights_copy(to, from, err) ? -1
+                                                                                                                  : 0;
+}
+
+int model_clone_frozen(const struct model *m, struct model **out, struct error *err) {
+    const struct trunk *from = m->trunk;
+    struct model *copy = mem_zeros(1, sizeof(*copy));
+    struct model_param *p;
+
+    *out = NULL;
+    if (!copy)
+        return error_nomem(err, "model");
+    copy->head = m->head;
+    copy->trunk = trunk_create(from->backend, from->path, false, err);
+    if (!copy->trunk || trunk_clone(from, copy->trunk, err))
+        goto fail;
+    if (m->head_param) {
+        p = copy->head_param = param_create(m->head_param->name, 1, from->config.hidden, true, err);
+        if (!p || param_copy(from->backend, p, m->head_param, false, err) || backend_sync(from->backend, err))
+            goto fail;
+    }
+    *out = copy;
+    return 0;
+fail:
+    model_close(copy);
+    return -1;
+}
+
+void model_close(struct model *m) {
+    if (!m)
+        return;
+    if (m->trunk)
+        param_free(m->trunk->backend, m->head_param);
+    trunk_release(m->trunk);
+    free(m);
+}
+
+const struct model_config *model_config(const struct model *m) {
+    return &m->trunk->config;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *m) {
+    return m->trunk->tokenizer;
+}
+
+enum model_head model_head(const struct model *m) {
+    return m->head;
+}
+
+struct backend *model_backend(const struct model *m) {
+    return m->trunk->backend;
+}
+
+bool model_same_trunk(const struct model *a, const struct model *b) {
+    return a->trunk == b->trunk;
+}
+
+size_t model_params(const struct model *m) {
+    return m->trunk->nparams + (m->head_param ? 1 : 0);
+}
+
+struct model_param *model_param(const struct model *m, size_t index) {
+    return index < m->trunk->nparams ? m->trunk->params[index] : m->head_param;
+}
+
+int model_zero_grad(struct model *m, struct error *err) {
+    for (size_t i = 0; i < model_params(m); i++) {
+        struct model_param *p = model_param(m, i);
+
+        if (p->grad && backend_zero(m->trunk->backend, p->grad,
+                                    (size_t)p->w.rows * (size_t)p->w.cols * sizeof(float), err))
+            return -1;
+    }
+    return 0;
+}
+
+void model_touch(struct model *m) {
+    for (size_t i = 0; i < model_params(m); i++)
+        model_param(m, i)->w.generation++;
+}
+
+void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
+                    struct model_memory *out) {
+    uint64_t parameters = config_parameters(c);
+
+    if (head != MODEL_LM && !c->tied)
+        parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
+    if (head != MODEL_LM)
+        parameters += (uint64_t)c->hidden;
+    out->weights = parameters * (trainable || !c->dtype ? 4 : dtype_size(c->dtype));
+    out->training = trainable ? parameters * 12 : 0; /* gradient and AdamW's two moments */
+    out->activations = transformer_bytes(c, tokens, trainable);
+}

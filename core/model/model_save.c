@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "model/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int save_text(const char *folder, const char *name, const char *text, size_t length, struct error *err) {
+    char *path = file_join(folder, name);
+    int rc = path ? file_write(path, text, length, err) : error_nomem(err, name);
+
+    free(path);
+    return rc;
+}
+
+/* Copies <source>/<name> when it is there; *done says whether it was. */
+static int copy_file(const char *source, const char *folder, const char *name, bool *done, struct error *err) {
+    char *from = file_join(source, name), *to = file_join(folder, name);
+    int rc = from && to ? 0 : error_nomem(err, name);
+
+    *done = rc == 0 && file_exists(from);
+    if (*done)
+        rc = file_copy(from, to, err);
+    free(from);
+    free(to);
+    return rc;
+}
+
+static int save_tokenizer(const struct trunk *t, const char *folder, struct error *err) {
+    static const char *const beside[] = {"special_tokens_map.json", "chat_template.jinja"};
+    const char *text;
+    size_t length;
+    bool done;
+
+    if (!t->tokenizer)
+        return 0;
+    text = tokenizer_json(t->tokenizer, &length);
+    if (save_text(folder, "tokenizer.json", text, length, err))
+        return -1;
+    text = tokenizer_config_json(t->tokenizer, &length);
+    if (text && save_text(folder, "tokenizer_config.json", text, length, err))
+        return -1;
+    for (size_t i = 0; !t->from_gguf && i < sizeof(beside) / sizeof(beside[0]); i++)
+        if (copy_file(t->path, folder, beside[i], &done, err))
+            return -1;
+    return 0;
+}
+
+static int save_generation_config(const struct trunk *t, const char *folder, struct error *err) {
+    const struct model_config *c = &t->config;
+    json_t *root, *eos;
+    char *text = NULL;
+    bool done = false;
+    int rc;
+
+    if (!t->from_gguf && copy_file(t->path, folder, "generation_config.json", &done, err))
+        return -1;
+    if (done)
+        return 0;
+    root = json_object();
+    eos = json_array();
+    for (uint32_t i = 0; i < c->neos; i++)
+        json_array_append_new(eos, json_integer(c->eos[i]));
+    if (c->bos >= 0)
+        json_object_set_new(root, "bos_token_id", json_integer(c->bos));
+    if (c->neos)
+        json_object_set(root, "eos_token_id", eos);
+    if (c->pad >= 0)
+        json_object_set_new(root, "pad_token_id", json_integer(c->pad));
+    text = json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS);
+    json_decref(eos);
+    json_decref(root);
+    rc = text ? save_text(folder, "generation_config.json", text, strlen(text), err)
+              : error_nomem(err, "generation_config.json");
+    free(text);
+    return rc;
+}
+
+/* transformers reads the score at the last token that is not pad_token_id: one that no data holds. */
+static int32_t choose_pad(const struct model_config *c, const uint8_t *avoid) {
+    if (c->pad >= 0 && (!avoid || !(avoid[c->pad / 8] >> (c->pad % 8) & 1)))
+        return c->pad;
+    if (!avoid)
+        return (int32_t)c->vocabulary - 1;
+    for (int64_t id = c->vocabulary - 1; id >= 0; id--)
+        if (!(avoid[id / 8] >> (id % 8) & 1))
+            return (int32_t)id;
+    log_warn("every token of the vocabulary occurs in the data: transformers will read scores of some rows too early");
+    return (int32_t)c->vocabulary - 1;
+}
+
+static int save_config(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
+    struct model_config c;
+    int rc;
+
+    if (config_copy(&m->trunk->config, &c, err))
+        return -1;
+    if (m->head != MODEL_LM) {
+        c.labels = 1;
+        c.pad = choose_pad(&c, avoid);
+    } else {
+        c.labels = 0;
+    }
+    rc = config_save(&c, m->head != MODEL_LM, folder, err);
+    config_free(&c);
+    return rc;
+}
+
+/* The parameters that belong in the file: a classifier has no language model head. */
+static size_t saved_params(const struct model *m, const struct model_param **list) {
+    const struct trunk *t = m->trunk;
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->nparams; i++)
+        if (m->head == MODEL_LM || t->params[i] != t->lm_head || t->lm_head == t->embedding)
+            list[n++] = t->params[i];
+    if (m->head_param)
+        list[n++] = m->head_param;
+    return n;
+}
+
+static void describe(const struct model_param *p, bool head, struct tensor_out *out) {
+    out->name = head ? "score.weight" : p->name;
+    out->dtype = p->file_dtype;
+    out->rank = p->decay ? 2 : 1;
+    out->shape[0] = p->decay ? p->w.rows : p->w.cols;
+    out->shape[1] = p->w.cols;
+}
+
+static int save_weights(const struct model *m, const char *path, struct error *err) {
+    const struct model_param **list = mem_array(model_params(m), sizeof(*list));
+    struct tensor_out *out = mem_zeros(model_params(m), sizeof(*out));
+    struct tensors_writer *w = NULL;
+    size_t n;
+    int rc = -1;
+
+    if (!list || !out) {
+        error_nomem(err, "model to be written");
+        goto done;
+    }
+    n = saved_params(m, list);
+    for (size_t i = 0; i < n; i++)
+        describe(list[i], list[i] == m->head_param, &out[i]);
+    if (tensors_create(path, out, n, &w, err))
+        goto done;
+    for (size_t i = 0; i < n; i++) {
+        void *x = param_values(m->trunk->backend, list[i], err);
+        uint64_t count = (uint64_t)list[i]->w.rows * (uint64_t)list[i]->w.cols;
+
+        if (!x || tensors_put(w, x, count, list[i]->w.dtype, err)) {
+            free(x);
+            tensors_abandon(w);
+            goto done;
+        }
+        free(x);
+    }
+    rc = tensors_finish(w, NULL, err);
+done:
+    free(list);
+    free(out);
+    return rc;
+}
+
+int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
+    char *path = file_join(folder, "model.safetensors");
+    int rc;
+
+    if (!path)
+        return error_nomem(err, folder);
+    rc = file_make_folder(folder, err) || save_config(m, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
+                 (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) || save_weights(m, path, err)
+             ? -1
+             : 0;
+    free(path);
+    return rc;
+}

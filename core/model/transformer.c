@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/transformer.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Laying out the workspace. With base NULL only `used` is counted, in floats; overflow saturates it. */
+struct carver {
+    float *base;
+    uint64_t used, n;
+};
+
+static void carve(struct carver *c, float **out, uint64_t columns) {
+    uint64_t floats;
+
+    if (__builtin_mul_overflow(c->n, columns, &floats) || __builtin_add_overflow(floats, 15, &floats))
+        floats = UINT64_MAX;
+    else
+        floats &= ~(uint64_t)15;
+    *out = c->base ? c->base + c->used : NULL;
+    if (__builtin_add_overflow(c->used, floats, &c->used))
+        c->used = UINT64_MAX;
+}
+
+static void carve_layer(struct carver *c, const struct model_config *m, bool keep, struct acts *a) {
+    bool mean = m->family->norm == REIN_NORM_LAYER;
+    uint64_t q = (uint64_t)(m->heads * m->head_dim), kv = (uint64_t)(m->kv_heads * m->head_dim);
+
+    memset(a, 0, sizeof(*a));
+    carve(c, &a->x, (uint64_t)m->hidden);
+    carve(c, &a->q, q);
+    carve(c, &a->k, kv);
+    carve(c, &a->v, kv);
+    carve(c, &a->att, q);
+    if (m->family->gated)
+        carve(c, &a->gate, (uint64_t)m->intermediate);
+    carve(c, &a->up, (uint64_t)m->intermediate);
+    a->mid = a->x;
+    a->q_raw = a->q;
+    a->k_raw = a->k;
+    if (!keep)
+        return;
+    carve(c, &a->mid, (uint64_t)m->hidden);
+    carve(c, &a->rstd1, 1);
+    carve(c, &a->rstd2, 1);
+    if (mean) {
+        carve(c, &a->mean1, 1);
+        carve(c, &a->mean2, 1);
+    }
+    carve(c, &a->lse, (uint64_t)m->heads);
+    if (m->family->qk_norm) {
+        carve(c, &a->q_raw, q);
+        carve(c, &a->k_raw, kv);
+        carve(c, &a->q_rstd, (uint64_t)m->heads);
+        carve(c, &a->k_rstd, (uint64_t)m->kv_heads);
+    }
+}
+
+static void carve_shared(struct carver *c, const struct model_config *m, bool keep, struct work *w) {
+    uint64_t h = (uint64_t)m->hidden, kv = (uint64_t)(m->kv_heads * m->head_dim);
+
+    carve(c, &w->xn, h);
+    carve(c, &w->act, (uint64_t)m->intermediate);
+    carve(c, &w->hidden, h);
+    if (!keep)
+        return;
+    carve(c, &w->out, h);
+    carve(c, &w->rstd, 1);
+    if (m->family->norm == REIN_NORM_LAYER)
+        carve(c, &w->mean, 1);
+    carve(c, &w->dhidden, h);
+    carve(c, &w->dx, h);
+    carve(c, &w->dxn, h);
+    carve(c, &w->datt, (uint64_t)(m->heads * m->head_dim));
+    carve(c, &w->dq, (uint64_t)(m->heads * m->head_dim));
+    carve(c, &w->dk, kv);
+    carve(c, &w->dv, kv);
+    carve(c, &w->dact, (uint64_t)m->intermediate);
+}
+
+static uint64_t layout(const struct model_config *m, uint64_t n, bool keep, float *base, struct work *w) {
+    struct carver c = {.base = base, .n = n};
+    struct acts unused;
+
+    if (!w->layers) { /* counting only */
+        uint64_t one;
+
+        carve_layer(&c, m, keep, &unused);
+        one = c.used;
+        if (keep && __builtin_mul_overflow(one, (uint64_t)m->layers, &c.used))
+            c.used = UINT64_MAX;
+    }
+    for (int64_t i = 0; w->layers && i < (keep ? m->layers : 1); i++)
+        carve_layer(&c, m, keep, &w->layers[i]);
+    carve_shared(&c, m, keep, w);
+    return c.used;
+}
+
+uint64_t transformer_bytes(const struct model_config *c, uint64_t n, bool keep) {
+    struct work w = {0};
+    uint64_t bytes;
+
+    return __builtin_mul_overflow(layout(c, n, keep, NULL, &w), (uint64_t)4, &bytes) ? UINT64_MAX : bytes;
+}
+
+int work_reserve(struct work *w, const struct trunk *t, int64_t n, bool keep, struct error *err) {
+    uint64_t bytes;
+
+    if (w->slab && n <= w->capacity && keep == w->keep)
+        return 0;
+    work_free(w, t);
+    n = (n + 63) / 64 * 64;
+    bytes = transformer_bytes(&t->config, (uint64_t)n, keep);
+    if (bytes > SIZE_MAX / 2)
+        return error_nomem(err, "workspace");
+    w->layers = mem_zeros(keep ? t->nlayers : 1, sizeof(*w->layers));
+    if (!w->layers)
+        return error_nomem(err, "workspace");
+    w->slab = backend_alloc(t->backend, (size_t)bytes, 1, err);
+    if (!w->slab) {
+        work_free(w, t);
+        return error_prefix(err, "workspace for %lld tokens", (long long)n);
+    }
+    layout(&t->config, (uint64_t)n, keep, w->slab, w);
+    w->capacity = n;
+    w->bytes = bytes;
+    w->keep = keep;
+    return 0;
+}
+
+void work_free(struct work *w, const struct trunk *t) {
+    backend_free(t->backend, w->slab);
+    free(w->layers);
+    memset(w, 0, sizeof(*w));
+}
+
+/* Kernels. */
+
+int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
+               float *y, float beta, struct error *err) {
+    struct rein_linear a = {
+        .size = sizeof(a),
+        .w = &w->w,
+        .m = n,
+        .ldx = w->w.cols,
+        .ldy = w->w.rows,
+        .x = x,
+        .bias = param_vector(bias),
+        .y = y,
+        .beta = beta,
+    };
+
+    return backend_check(t->backend, t->backend->k.linear(t->backend->dev, &a), "linear", err);
+}
+
+int run_norm(const struct trunk *t, const struct norm_call *call, struct error *err) {
+    struct rein_norm a = {
+        .size = sizeof(a),
+        .kind = t->config.family->norm,
+        .n = call->n,
+        .cols = call->cols,
+        .ldx = call->cols,
+        .ldy = call->cols,
+        .x = call->x,
+        .weight = param_vector(call->weight),
+        .bias = param_vector(call->bias),
+        .y = call->y,
+        .rstd = call->rstd,
+        .mean = call->mean,
+        .eps = t->config.norm_eps,
+        .offset = t->config.family->norm_offset,
+    };
+
+    return backend_check(t->backend, t->backend->k.norm(t->backend->dev, &a), "norm", err);
+}
+
+int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err) {
+    struct rein_rope a = {
+        .size = sizeof(a),
+        .direction = direction,
+        .n = f->n,
+        .heads = heads,
+        .head_dim = t->config.head_dim,
+        .ldx = heads * t->config.head_dim,
+        .positions = f->positions,
+        .frequencies = t->frequencies,
+        .x = x,
+        .scale = t->rope_scale,
+    };
+
+    return backend_check(t->backend, t->backend->k.rope(t->backend->dev, &a), "rope", err);
+}
+
+/* y = act(gate) * up, or act(up) without a gate */
+int run_activation(const struct trunk *t, const struct acts *a, int64_t n, float *y, struct error *err) {
+    int64_t cols = t->config.intermediate;
+    struct rein_activation args = {
+        .size = sizeof(args),
+        .kind = t->config.activation,
+        .n = n,
+        .cols = cols,
+        .ldgate = cols,
+        .ldup = cols,
+        .ldy = cols,
+        .gate = a->gate ? a->gate : a->up,
+        .up = a->gate ? a->up : NULL,
+        .y = y,
+    };
+
+    return backend_check(t->backend, t->backend->k.activation(t->backend->dev, &args), "activation", err);
+}
+
+int64_t attention_window(const struct model_config *c) {
+    return c->family->window ? c->window : 0;
+}
+
+float attention_scale(const struct model_config *c) {
+    return (float)(1.0 / sqrt((double)c->head_dim));
+}
+
+/* Writes the new keys or values of a layer to their rows of the cache. */
+static int store(const struct trunk *t, const struct kv_cache *c, const float *x, float *layer, int64_t n,
+                 struct error *err) {
+    struct backend *b = t->backend;
+    struct rein_gather a = {
+        .size = sizeof(a),
+        .scatter = 1,
+        .n = n,
+        .cols = c->width,
+        .ldx = c->width,
+        .ldout = c->width,
+        .rows = c->targets,
+        .x = x,
+        .out = layer,
+    };
+
+    if (!c->runs)
+        return backend_check(b, b->k.gather(b->dev, &a), "gather", err);
+    for (uint32_t i = 0; i < c->nruns; i++) {
+        const struct cache_run *r = &c->runs[i];
+
+        if (backend_copy(b, layer + r->to * c->width, x + r->from * c->width,
+                         (size_t)(r->count * c->width) * sizeof(float), err))
+            return -1;
+    }
+    return 0;
+}
+
+static int attend(const struct trunk *t, const struct acts *a, const struct flow *f, size_t layer, struct error *err) {
+    const struct model_config *c = &t->config;
+    struct backend *b = t->backend;
+    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const float *k = a->k, *v = a->v;
+
+    if (f->cache) {
+        float *kc = f->cache->k + (int64_t)layer * f->cache->rows * kv;
+        float *vc = f->cache->v + (int64_t)layer * f->cache->rows * kv;
+
+        if (store(t, f->cache, a->k, kc, f->n, err) || store(t, f->cache, a->v, vc, f->n, err))
+            return -1;
+        k = kc;
+        v = vc;
+    }
+    struct rein_attention args = {
+        .size = sizeof(args),
+        .nsegments = f->nsegments,
+        .segments = f->segments,
+        .heads = c->heads,
+        .kv_heads = c->kv_heads,
+        .head_dim = c->head_dim,
+        .window = attention_window(c),
+        .ldq = q,
+        .ldk = kv,
+        .ldv = kv,
+        .ldout = q,
+        .q = a->q,
+        .k = k,
+        .v = v,
+        .out = a->att,
+        .lse = a->lse,
+        .scale = attention_scale(c),
+    };
+    return backend_check(b, b->k.attention(b->dev, &args), "attention", err);
+}
+
+/* Queries, keys and values of one layer, ready for attention. */
+static int project(const struct trunk *t, const struct layer *l, const struct acts *a, const float *xn,
+                   const struct flow *f, struct error *err) {
+    const struct model_config *c = &t->config;
+
+    if (run_linear(t, l->q, l->q_bias, f->n, xn, a->q_raw, 0, err) ||
+        run_linear(t, l->k, l->k_bias, f->n, xn, a->k_raw, 0, err) ||
+        run_linear(t, l->v, l->v_bias, f->n, xn, a->v, 0, err))
+        return -1;
+    if (l->q_norm) {
+        struct norm_call q = {f->n * c->heads, c->head_dim, l->q_norm, NULL, a->q_raw, a->q, a->q_rstd, NULL};
+        struct norm_call k = {f->n * c->kv_heads, c->head_dim, l->k_norm, NULL, a->k_raw, a->k, a->k_rstd, NULL};
+
+        if (run_norm(t, &q, err) || run_norm(t, &k, err))
+            return -1;
+    }
+    return run_rope(t, f, c->heads, a->q, 1, err) || run_rope(t, f, c->kv_heads, a->k, 1, err) ? -1 : 0;
+}
+
+/* out may be a->mid: then the layer works in place. */
+static int layer_forward(const struct trunk *t, size_t index, struct work *w, const struct acts *a, float *out,
+                         const struct flow *f, struct error *err) {
+    const struct layer *l = &t->layers[index];
+    struct backend *b = t->backend;
+    int64_t h = t->config.hidden;
+    size_t bytes = (size_t)(f->n * h) * sizeof(float);
+    struct norm_call first = {f->n, h, l->norm1, l->norm1_bias, a->x, w->xn, a->rstd1, a->mean1};
+    struct norm_call second = {f->n, h, l->norm2, l->norm2_bias, a->mid, w->xn, a->rstd2, a->mean2};
+
+    if (run_norm(t, &first, err) || project(t, l, a, w->xn, f, err) || attend(t, a, f, index, err))
+        return -1;
+    if (a->mid != a->x && backend_copy(b, a->mid, a->x, bytes, err))
+        return -1;
+    if (run_linear(t, l->o, l->o_bias, f->n, a->att, a->mid, 1, err) || run_norm(t, &second, err))
+        return -1;
+    if (l->gate && run_linear(t, l->gate, l->gate_bias, f->n, w->xn, a->gate, 0, err))
+        return -1;
+    if (run_linear(t, l->up, l->up_bias, f->n, w->xn, a->up, 0, err) || run_activation(t, a, f->n, w->act, err))
+        return -1;
+    if (out != a->mid && backend_copy(b, out, a->mid, bytes, err))
+        return -1;
+    return run_linear(t, l->down, l->down_bias, f->n, w->act, out, 1, err);
+}
+
+static int embed(const struct trunk *t, const struct flow *f, float *out, struct error *err) {
+    struct rein_embedding a = {
+        .size = sizeof(a),
+        .w = &t->embedding->w,
+        .n = f->n,
+        .ldout = t->config.hidden,
+        .ids = f->ids,
+        .out = out,
+        .scale = t->embedding_scale,
+    };
+
+    return backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err);
+}
+
+int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
+    float *out = w->layers[0].x;
+
+    if (embed(t, f, out, err))
+        return -1;
+    for (size_t i = 0; i < t->nlayers; i++) {
+        if (w->keep)
+            out = i + 1 < t->nlayers ? w->layers[i + 1].x : w->out;
+        if (layer_forward(t, i, w, &w->layers[w->keep ? i : 0], out, f, err))
+            return -1;
+    }
+    struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, out, w->hidden, w->rstd, w->mean};
+    return run_norm(t, &last, err);
+}

@@ -1,0 +1,98 @@
+/* core/model/transformer.h - the decoder: forward and backward over packed rows, and the arrays it needs.
+ * SPDX-License-Identifier: MIT
+ *
+ * With h = hidden, i = intermediate, n = rows (tokens):
+ *   x = embedding[ids]
+ *   L times:  x += o(attention(rope(q(xn)), rope(k(xn)), v(xn))),  xn = norm1(x)
+ *             x += down(act(gate(xn)) * up(xn)),                   xn = norm2(x)
+ *   hidden = norm(x)
+ */
+#ifndef REIN_CORE_TRANSFORMER_H
+#define REIN_CORE_TRANSFORMER_H
+
+#include "model/trunk.h"
+
+/* What one layer leaves behind for the backward pass. xn and act(gate) * up are cheap and computed again. */
+struct acts {
+    float *x;            /* [n][h] entering the layer */
+    float *rstd1, *mean1; /* [n]; mean: layer norm only */
+    float *q, *k, *v;    /* [n][heads * head_dim], [n][kv_heads * head_dim] twice; q and k after norm and rope */
+    float *q_raw, *k_raw; /* before qk-norm; the same arrays as q and k without it */
+    float *q_rstd, *k_rstd; /* [n * heads], [n * kv_heads] */
+    float *att, *lse;    /* [n][heads * head_dim], [n][heads] */
+    float *mid;          /* [n][h] after attention */
+    float *rstd2, *mean2;
+    float *gate, *up;    /* [n][i] before the activation; an ungated MLP has only up */
+};
+
+/* Arrays for up to `capacity` rows, in one allocation. */
+struct work {
+    float *slab;
+    int64_t capacity;
+    uint64_t bytes;
+    bool keep;
+    struct acts *layers;  /* keep: one a layer; else one in all */
+    float *xn, *act;      /* [n][h], [n][i] */
+    float *out;           /* [n][h] leaving the last layer */
+    float *rstd, *mean;   /* of the final norm */
+    float *hidden;        /* [n][h] */
+    /* backward only */
+    float *dhidden, *dx, *dxn; /* [n][h] */
+    float *datt, *dq, *dk, *dv, *dact;
+};
+
+/* A cache of keys and values: per layer [rows][kv_heads * head_dim]. New rows go where `runs` (long ones) or `rows`
+ * (single ones, whose place holds zeros) say. */
+struct cache_run {
+    int64_t from, to, count;
+};
+struct kv_cache {
+    float *k, *v;
+    int64_t rows, width;
+    const struct cache_run *runs;
+    uint32_t nruns;
+    const int32_t *targets; /* host [n] */
+};
+
+/* What goes through. Host arrays, unchanged until the next sync. */
+struct flow {
+    int64_t n;
+    const int32_t *ids, *positions; /* [n] */
+    const struct rein_segment *segments; /* kv and prefix rows: of the cache, if there is one */
+    uint32_t nsegments;
+    struct kv_cache *cache; /* NULL: keys and values are those of the n rows themselves */
+};
+
+/* Makes room for n rows, keep: for the backward pass too. Contents are lost when it grows. */
+int work_reserve(struct work *w, const struct trunk *t, int64_t n, bool keep, struct error *err);
+void work_free(struct work *w, const struct trunk *t);
+
+/* Leaves the normed states in w->hidden; with w->keep, what the backward pass needs in w->layers. */
+int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
+/* From w->dhidden to the gradients of all parameters (added). Uses up w->layers. */
+int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
+
+/* Bytes of workspace for n rows. */
+uint64_t transformer_bytes(const struct model_config *c, uint64_t n, bool keep);
+
+/* Kernel calls on dense rows: ld is the number of columns everywhere. */
+int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
+               float *y, float beta, struct error *err);
+/* dw += dy^T x (and dbias); dx = beta dx + dy W */
+int run_linear_dw(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
+                  const float *dy, const float *x, struct error *err);
+int run_linear_dx(const struct trunk *t, struct model_param *w, int64_t n, const float *dy, float *dx, float beta,
+                  struct error *err);
+struct norm_call {
+    int64_t n, cols;
+    const struct model_param *weight, *bias;
+    const float *x;
+    float *y, *rstd, *mean;
+};
+int run_norm(const struct trunk *t, const struct norm_call *call, struct error *err);
+int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err);
+int run_activation(const struct trunk *t, const struct acts *a, int64_t n, float *y, struct error *err);
+int64_t attention_window(const struct model_config *c);
+float attention_scale(const struct model_config *c);
+
+#endif

@@ -1,0 +1,53 @@
+/* core/model/trunk.h - inside a model: shared by the files of core/model, not for others.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_TRUNK_H
+#define REIN_CORE_TRUNK_H
+
+#include "model/model.h"
+
+/* One decoder layer; what the family does not have is NULL. Vectors (norms, biases) are float32 in every model. */
+struct layer {
+    struct model_param *norm1, *norm1_bias;
+    struct model_param *q, *k, *v, *o;
+    struct model_param *q_bias, *k_bias, *v_bias, *o_bias;
+    struct model_param *q_norm, *k_norm; /* [head_dim] */
+    struct model_param *norm2, *norm2_bias;
+    struct model_param *gate, *up, *down; /* gate is NULL when the MLP is not gated */
+    struct model_param *gate_bias, *up_bias, *down_bias;
+};
+
+struct trunk {
+    unsigned references;
+    struct backend *backend;
+    struct model_config config;
+    struct tokenizer *tokenizer;    /* NULL when the folder has none */
+    unsigned *tokenizer_users;      /* trunks that hold it: clones share it */
+    char *path;                     /* where it came from: for messages, and files copied when saving */
+    bool trainable, from_gguf;
+    struct model_param **params;    /* in the order of the layers; each its own allocation, so that pointers stay */
+    size_t nparams, capacity;
+    struct layer *layers;           /* [config.layers] */
+    size_t nlayers;
+    struct model_param *embedding, *norm, *norm_bias;
+    struct model_param *lm_head;    /* the embedding itself when tied; NULL when opened for another head alone */
+    float *frequencies;             /* host [head_dim / 2] */
+    float rope_scale, embedding_scale;
+};
+
+struct model {
+    struct trunk *trunk;
+    enum model_head head;
+    struct model_param *head_param; /* score or value [1][hidden], else NULL */
+};
+
+void trunk_release(struct trunk *t); /* frees it with the last reference */
+
+static inline float *param_vector(const struct model_param *p) {
+    return p ? p->w.data : NULL;
+}
+static inline float *param_grad(const struct model_param *p) {
+    return p ? p->grad : NULL;
+}
+
+#endif
