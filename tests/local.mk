@@ -35,3 +35,4 @@ include tests/ref/local.mk
 include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
+include tests/model/local.mk

@@ -35,6 +35,12 @@ struct model_family {
     bool fused_qkv;               /* c_attn, GPT-2 */
     bool window;                  /* sliding_window is honoured */
     bool gguf_permuted;           /* llama.cpp's converter permutes q and k rows: undo it */
+    bool attention_bias_key;      /* attention_bias (q, k, v and o) in config.json is honoured */
+    bool mlp_bias_key;            /* mlp_bias likewise */
+    bool window_keys;             /* sliding_window counts only with use_sliding_window (Qwen) */
+    bool tied;                    /* tie_word_embeddings when config.json does not say */
+    int64_t head_dim;             /* when config.json does not say; 0: hidden / heads */
+    int64_t window_size;          /* sliding_window when config.json does not say; 0: none */
 };
 
 struct model_config {

@@ -1,0 +1,13 @@
+EXTRA_DIST += tests/model/rope.json tests/peer/make_rope_golden.py
+if HAVE_CHECK
+check_PROGRAMS += tests/model/check_config tests/model/check_safetensors
+tests_model_check_config_SOURCES = tests/model/check_config.c tests/tap.h
+tests_model_check_config_CPPFLAGS = $(TEST_CPP)
+tests_model_check_config_CFLAGS = $(TEST_CC)
+tests_model_check_config_LDADD = $(TEST_LINK)
+tests_model_check_safetensors_SOURCES = tests/model/check_safetensors.c tests/tap.h
+tests_model_check_safetensors_CPPFLAGS = $(TEST_CPP)
+tests_model_check_safetensors_CFLAGS = $(TEST_CC)
+tests_model_check_safetensors_LDADD = $(TEST_LINK)
+TESTS += tests/model/check_config tests/model/check_safetensors
+endif
