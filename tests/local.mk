@@ -32,8 +32,9 @@ TEST_MODULE_LINK = -module -avoid-version -shared -rpath /nowhere $(AM_LDFLAGS)
 include tests/base/local.mk
 include tests/plugin/local.mk
 include tests/ref/local.mk
+include tests/report/local.mk
+include tests/train/local.mk
 include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
 include tests/model/local.mk
-include tests/text/local.mk
