@@ -38,3 +38,4 @@ include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
 include tests/model/local.mk
+include tests/text/local.mk

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+#include "text/tokenizer.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/decode.h"
+#include "text/fields.h"
+#include "text/normalize.h"
+#include "text/postprocess.h"
+#include "text/pretokenize.h"
+#include "text/token_config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LARGEST_FILE = 256 << 20,
+    SPARE_IDS = 1 << 16, /* how far ids may run ahead of the number of tokens */
+};
+
+struct token {
+    const char *text; /* NULL: a hole */
+    size_t length;
+    size_t bytes, nbytes; /* in tokenizer.bytes */
+    bool special;
+};
+
+struct tokenizer {
+    struct bpe *model;
+    struct normalizer *normalizer;
+    struct pretokenizer *pretokenizer;
+    struct decoder *decoder;
+    struct added *added;
+    struct ids prefix, suffix;
+    struct token *tokens;
+    size_t size;
+    struct vocab added_ids; /* of added tokens that the model's vocabulary lacks */
+    struct buffer bytes;
+    struct arena strings;
+    struct token_config config;
+    int32_t bos, eos, pad;
+    char *json, *config_json;
+    size_t json_length, config_length;
+};
+
+/* ---- ids ---------------------------------------------------------------- */
+
+int ids_append(struct ids *ids, const int32_t *data, size_t count, struct error *err) {
+    void *grown = ids->data;
+    size_t need;
+
+    if (!size_add(ids->count, count, &need) || mem_grow(&grown, &ids->capacity, need, sizeof *ids->data) != 0)
+        return error_nomem(err, "token ids");
+    ids->data = grown;
+    if (count > 0)
+        memcpy(ids->data + ids->count, data, count * sizeof *data);
+    ids->count = need;
+    return 0;
+}
+
+int ids_add(struct ids *ids, int32_t id, struct error *err) {
+    return ids_append(ids, &id, 1, err);
+}
+
+void ids_free(struct ids *ids) {
+    free(ids->data);
+    *ids = (struct ids){0};
+}
+
+/* ---- loading ------------------------------------------------------------ */
+
+static int put_token(struct tokenizer *t, int32_t id, const char *text, size_t length, struct error *err) {
+    struct token *k = &t->tokens[id];
+
+    if (k->text != NULL && (k->length != length || memcmp(k->text, text, length) != 0))
+        return error_input(err, "the tokens '%.40s' and '%.40s' have the same id %d", k->text, text, id);
+    k->text = text;
+    k->length = length;
+    return 0;
+}
+
+/* The table from ids to texts; every id is used once. */
+static int fill_tokens(struct tokenizer *t, struct error *err) {
+    const struct vocab *v = bpe_vocab(t->model);
+    size_t nadded;
+    const struct added_token *added = added_list(t->added, &nadded);
+    int32_t largest = 0;
+
+    for (size_t i = 0; i <= v->mask; i++)
+        if (v->slots[i].text != NULL && v->slots[i].id > largest)
+            largest = v->slots[i].id;
+    for (size_t i = 0; i < nadded; i++)
+        if (added[i].id > largest)
+            largest = added[i].id;
+    t->size = (size_t)largest + 1;
+    if (t->size > 4 * (v->count + nadded) + SPARE_IDS)
+        return error_input(err, "the largest id is %d, with only %zu tokens", largest, v->count + nadded);
+    t->tokens = mem_zeros(t->size, sizeof *t->tokens);
+    if (t->tokens == NULL)
+        return error_nomem(err, "a tokenizer");
+    for (size_t i = 0; i <= v->mask; i++)
+        if (v->slots[i].text != NULL && put_token(t, v->slots[i].id, v->slots[i].text, v->slots[i].length, err) != 0)
+            return -1;
+    if (vocab_init(&t->added_ids, nadded, err) != 0)
+        return -1;
+    for (size_t i = 0; i < nadded; i++) {
+        const struct added_token *a = &added[i];
+        if (put_token(t, a->id, a->text, a->length, err) != 0)
+            return -1;
+        t->tokens[a->id].special |= a->special;
+        if (vocab_put(&t->added_ids, a->text, a->length, a->id, err) == 1 &&
+            vocab_get(&t->added_ids, a->text, a->length) != a->id)
+            return error_input(err, "the added token '%.40s' has two ids", a->text);
+    }
+    return 0;
+}
+
+static int fill_bytes(struct tokenizer *t, struct error *err) {
+    for (size_t i = 0; i < t->size; i++) {
+        struct token *k = &t->tokens[i];
+        if (k->text == NULL)
+            continue;
+        k->bytes = t->bytes.length;
+        if (decoder_token(t->decoder, k->text, k->length, &t->bytes, err) != 0)
+            return -1;
+        k->nbytes = t->bytes.length - k->bytes;
+    }
+    return 0;
+}
+
+static int build(const json_t *root, struct tokenizer *t, struct error *err) {
+    if (!json_is_object(root))
+        return error_input(err, "must be an object, not %s", field_kind(root));
+    if (bpe_parse(json_object_get(root, "model"), &t->strings, &t->model, err) != 0 ||
+        normalizer_parse(json_object_get(root, "normalizer"), &t->normalizer, err) != 0 ||
+        pretokenizer_parse(json_object_get(root, "pre_tokenizer"), &t->pretokenizer, err) != 0 ||
+        decoder_parse(json_object_get(root, "decoder"), &t->decoder, err) != 0 ||
+        added_parse(json_object_get(root, "added_tokens"), bpe_vocab(t->model), t->normalizer, &t->strings, &t->added,
+                    err) != 0 ||
+        fill_tokens(t, err) != 0 || fill_bytes(t, err) != 0)
+        return -1;
+    return postprocess_parse(json_object_get(root, "post_processor"), t->size, &t->prefix, &t->suffix, err);
+}
+
+/* The id of a token that the configuration names; a number of generation_config.json when it names none. */
+static int named_id(const struct tokenizer *t, const char *key, const char *text, int32_t number, int32_t *out,
+                    struct error *err) {
+    *out = text == NULL ? number : tokenizer_id(t, text);
+    if (text != NULL && *out < 0)
+        return error_input(err, "the %s '%.40s' is not in the vocabulary", key, text);
+    if (*out >= 0 && (size_t)*out >= t->size)
+        return error_input(err, "the %s's id %d is not in the vocabulary", key, *out);
+    return 0;
+}
+
+static int resolve(struct tokenizer *t, struct error *err) {
+    if (named_id(t, "bos_token", t->config.bos, t->config.bos_id, &t->bos, err) != 0 ||
+        named_id(t, "eos_token", t->config.eos, t->config.eos_id, &t->eos, err) != 0)
+        return -1;
+    /* transformers gives an unknown pad token an id of its own; nothing here needs one */
+    if (named_id(t, "pad_token", t->config.pad, t->config.pad_id, &t->pad, NULL) != 0)
+        t->pad = -1;
+    return 0;
+}
+
+static int parse_files(struct tokenizer *t, const char *name, const char *config_name, struct error *err) {
+    json_error_t why;
+    json_t *root = json_loadb(t->json, t->json_length, JSON_REJECT_DUPLICATES, &why);
+    int rc;
+
+    if (root == NULL)
+        return error_at(err, name, (size_t)(why.line > 0 ? why.line : 0), (size_t)(why.column > 0 ? why.column : 0),
+                        "%s", why.text);
+    rc = build(root, t, err);
+    json_decref(root);
+    if (rc != 0)
+        return error_prefix(err, "%s", name);
+    return t->config_json == NULL ? 0 : token_config_read(&t->config, t->config_json, t->config_length, config_name, err);
+}
+
+static struct tokenizer *new_tokenizer(struct error *err) {
+    struct tokenizer *t = mem_zeros(1, sizeof *t);
+
+    if (t == NULL) {
+        error_nomem(err, "a tokenizer");
+        return NULL;
+    }
+    token_config_init(&t->config);
+    t->bos = t->eos = t->pad = -1;
+    return t;
+}
+
+int tokenizer_parse(const char *json, size_t length, const char *config, size_t config_length, const char *name,
+                    struct tokenizer **out, struct error *err) {
+    struct tokenizer *t = new_tokenizer(err);
+    int rc = -1;
+
+    *out = NULL;
+    if (t == NULL)
+        return -1;
+    t->json_length = length;
+    t->config_length = config == NULL ? 0 : config_length;
+    t->json = mem_strndup(json, length);
+    t->config_json = config == NULL ? NULL : mem_strndup(config, config_length);
+    if (t->json == NULL || (config != NULL && t->config_json == NULL))
+        error_nomem(err, "a tokenizer");
+    else
+        rc = parse_files(t, name, name, err);
+    if (rc == 0 && resolve(t, err) != 0)
+        rc = error_prefix(err, "%s", name);
+    if (rc != 0) {
+        tokenizer_free(t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
+/* A file that need not be there: *text is NULL then. *path is to be freed in any case. */
+static int read_optional(const char *folder, const char *file, char **path, char **text, size_t *length,
+                         struct error *err) {
+    *text = NULL;
+    *path = file_join(folder, file);
+    if (*path == NULL)
+        return error_nomem(err, file);
+    if (!file_exists(*path))
+        return 0;
+    *text = file_read(*path, LARGEST_FILE, length, err);
+    return *text == NULL ? -1 : 0;
+}
+
+/* chat_template.jinja replaces what tokenizer_config.json says, as in transformers. */
+static int load_template(struct tokenizer *t, const char *folder, struct error *err) {
+    char *path, *text;
+    size_t length;
+    int rc = read_optional(folder, "chat_template.jinja", &path, &text, &length, err);
+
+    free(path);
+    if (rc != 0 || text == NULL)
+        return rc;
+    free(t->config.chat_template);
+    t->config.chat_template = text;
+    return 0;
+}
+
+static int load_rest(struct tokenizer *t, const char *folder, struct error *err) {
+    char *path, *text;
+    size_t length;
+    int rc = read_optional(folder, "special_tokens_map.json", &path, &text, &length, err);
+
+    if (rc == 0 && text != NULL)
+        rc = token_config_read(&t->config, text, length, path, err);
+    free(text);
+    free(path);
+    if (rc != 0)
+        return rc;
+    rc = read_optional(folder, "generation_config.json", &path, &text, &length, err);
+    if (rc == 0 && text != NULL)
+        rc = token_config_generation(&t->config, text, length, path, err);
+    free(text);
+    free(path);
+    return rc == 0 ? load_template(t, folder, err) : rc;
+}
+
+int tokenizer_load(const char *folder, struct tokenizer **out, struct error *err) {
+    struct tokenizer *t = new_tokenizer(err);
+    char *path = NULL, *config_path = NULL;
+    int rc = -1;
+
+    *out = NULL;
+    if (t == NULL)
+        return -1;
+    path = file_join(folder, "tokenizer.json");
+    if (path == NULL)
+        error_nomem(err, "a tokenizer");
+    else if ((t->json = file_read(path, LARGEST_FILE, &t->json_length, err)) != NULL)
+        rc = read_optional(folder, "tokenizer_config.json", &config_path, &t->config_json, &t->config_length, err);
+    if (rc == 0)
+        rc = parse_files(t, path, config_path, err);
+    if (rc == 0)
+        rc = load_rest(t, folder, err);
+    if (rc == 0 && resolve(t, err) != 0)
+        rc = error_prefix(err, "%s", folder);
+    free(path);
+    free(config_path);
+    if (rc != 0) {
+        tokenizer_free(t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
+void tokenizer_free(struct tokenizer *t) {
+    if (t == NULL)
+        return;
+    bpe_free(t->model);
+    normalizer_free(t->normalizer);
+    pretokenizer_free(t->pretokenizer);
+    decoder_free(t->decoder);
+    added_free(t->added);
+    ids_free(&t->prefix);
+    ids_free(&t->suffix);
+    free(t->tokens);
+    vocab_free(&t->added_ids);
+    buffer_free(&t->bytes);
+    arena_free(&t->strings);
+    token_config_free(&t->config);
+    free(t->json);
+    free(t->config_json);
+    free(t);
+}
+
+/* ---- text to ids -------------------------------------------------------- */
+
+/* Added tokens of the text as it came, then of its normal form, then the pre-tokenizer. */
+static int cut(const struct tokenizer *t, const char *text, size_t length, bool special, struct pieces *out,
+               struct error *err) {
+    struct pieces raw = {0};
+    struct buffer form = {0};
+    int rc = added_split(t->added, false, special, text, length, true, &raw, err);
+
+    for (size_t i = 0; rc == 0 && i < raw.count; i++) {
+        const struct piece *p = &raw.items[i];
+        if (p->id >= 0) {
+            rc = pieces_copy(out, piece_text(&raw, p), p->length, p->id, p->first, err);
+            continue;
+        }
+        buffer_clear(&form);
+        rc = normalizer_run(t->normalizer, piece_text(&raw, p), p->length, &form, err);
+        if (rc == 0 && form.length > 0)
+            rc = added_split(t->added, true, special, form.data, form.length, p->first, out, err);
+    }
+    pieces_free(&raw);
+    buffer_free(&form);
+    return rc == 0 ? pretokenizer_run(t->pretokenizer, out, err) : rc;
+}
+
+static int encode(const struct tokenizer *t, const char *text, size_t length, bool special, struct ids *out,
+                  struct error *err) {
+    struct pieces pieces = {0};
+    struct bpe_scratch scratch = {0};
+    int rc = cut(t, text, length, special, &pieces, err);
+
+    for (size_t i = 0; rc == 0 && i < pieces.count; i++) {
+        const struct piece *p = &pieces.items[i];
+        rc = p->id >= 0 ? ids_add(out, p->id, err)
+                        : bpe_encode(t->model, &scratch, piece_text(&pieces, p), p->length, out, err);
+    }
+    bpe_scratch_free(&scratch);
+    pieces_free(&pieces);
+    return rc;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, unsigned flags, struct ids *out,
+                     struct error *err) {
+    struct buffer repaired = {0};
+    int rc = 0;
+
+    if (utf8_valid_prefix(text, length) != length) {
+        text_repair(text, length, &repaired);
+        if (repaired.failed) {
+            buffer_free(&repaired);
+            return error_nomem(err, "a text");
+        }
+        text = repaired.data;
+        length = repaired.length;
+    }
+    if (flags & TOKENIZE_BOS)
+        rc = ids_append(out, t->prefix.data, t->prefix.count, err);
+    if (rc == 0)
+        rc = encode(t, text, length, (flags & TOKENIZE_SPECIAL) != 0, out, err);
+    if (rc == 0 && (flags & TOKENIZE_BOS))
+        rc = ids_append(out, t->suffix.data, t->suffix.count, err);
+    buffer_free(&repaired);
+    return rc;
+}
+
+void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special,
+                      struct buffer *out) {
+    struct pieces tokens = {0};
+    struct error err = {0};
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct token *k = ids[i] >= 0 && (size_t)ids[i] < t->size ? &t->tokens[ids[i]] : NULL;
+        if (k != NULL && k->text != NULL && !(skip_special && k->special))
+            rc = pieces_copy(&tokens, k->text, k->length, -1, false, &err);
+    }
+    if (rc == 0)
+        rc = decoder_run(t->decoder, &tokens, out, &err);
+    if (rc != 0)
+        out->failed = true;
+    pieces_free(&tokens);
+}
+
+/* ---- questions ---------------------------------------------------------- */
+
+static const struct token *find_token(const struct tokenizer *t, int32_t id) {
+    return id >= 0 && (size_t)id < t->size && t->tokens[id].text != NULL ? &t->tokens[id] : NULL;
+}
+
+const char *tokenizer_token_bytes(const struct tokenizer *t, int32_t id, size_t *length) {
+    const struct token *k = find_token(t, id);
+
+    *length = k == NULL ? 0 : k->nbytes;
+    return k == NULL || t->bytes.data == NULL ? "" : t->bytes.data + k->bytes;
+}
+
+const char *tokenizer_token_text(const struct tokenizer *t, int32_t id) {
+    const struct token *k = find_token(t, id);
+
+    return k == NULL ? NULL : k->text;
+}
+
+size_t tokenizer_size(const struct tokenizer *t) {
+    return t->size;
+}
+
+int32_t tokenizer_id(const struct tokenizer *t, const char *token) {
+    const size_t length = strlen(token);
+    const int32_t id = vocab_get(&t->added_ids, token, length);
+
+    return id >= 0 ? id : vocab_get(bpe_vocab(t->model), token, length);
+}
+
+bool tokenizer_is_special(const struct tokenizer *t, int32_t id) {
+    const struct token *k = find_token(t, id);
+
+    return k != NULL && k->special;
+}
+
+int32_t tokenizer_bos(const struct tokenizer *t) {
+    return t->bos;
+}
+
+int32_t tokenizer_eos(const struct tokenizer *t) {
+    return t->eos;
+}
+
+int32_t tokenizer_pad(const struct tokenizer *t) {
+    return t->pad;
+}
+
+size_t tokenizer_prefix(const struct tokenizer *t, const int32_t **ids) {
+    *ids = t->prefix.data;
+    return t->prefix.count;
+}
+
+const char *tokenizer_json(const struct tokenizer *t, size_t *length) {
+    *length = t->json_length;
+    return t->json;
+}
+
+const char *tokenizer_config_json(const struct tokenizer *t, size_t *length) {
+    *length = t->config_length;
+    return t->config_json;
+}
+
+const char *tokenizer_chat_template(const struct tokenizer *t) {
+    return t->config.chat_template;
+}
