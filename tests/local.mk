@@ -31,6 +31,7 @@ TEST_MODULE_LINK = -module -avoid-version -shared -rpath /nowhere $(AM_LDFLAGS)
 # each module's tests in a fragment of their own
 include tests/base/local.mk
 include tests/plugin/local.mk
+include tests/cli/local.mk
 include tests/ref/local.mk
 include tests/report/local.mk
 include tests/train/local.mk

@@ -33,6 +33,7 @@ void registry_free(struct registry *r);
 const struct module *registry_find(struct registry *r, uint32_t kind, const char *name, struct error *err);
 /* Loads everything on the path; refused files appear as modules with `why`. */
 int registry_scan(struct registry *r, struct error *err);
+int registry_scan_kind(struct registry *r, uint32_t kind, struct error *err); /* only REIN_KIND_* */
 size_t registry_count(const struct registry *r);
 const struct module *registry_at(const struct registry *r, size_t index); /* by kind, then name */
 

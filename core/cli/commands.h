@@ -1,0 +1,12 @@
+/* core/cli/commands.h - the subcommands, in the order in which `rein --help` lists them.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_COMMANDS_H
+#define REIN_CORE_COMMANDS_H
+
+/* X(name) for each `const struct command command_name` */
+#define COMMANDS(X) \
+    X(plugins) \
+    X(schema)
+
+#endif

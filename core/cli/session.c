@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/session.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/suggest.h"
+#include "plugin/params.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+/* machine.yaml */
+struct machine {
+    const char *backend;
+    int64_t device, threads;
+};
+static const struct rein_param machine_rows[] = {
+    {.name = "backend", .type = REIN_PARAM_STRING, .offset = offsetof(struct machine, backend), .dflt = "auto",
+     .doc = "The backend that this machine computes on, unless the command line, REIN_BACKEND or the pipeline names one."},
+    {.name = "device", .type = REIN_PARAM_INT, .offset = offsetof(struct machine, device), .max = 4096,
+     .doc = "Which of the backend's devices."},
+    {.name = "threads", .type = REIN_PARAM_INT, .offset = offsetof(struct machine, threads), .max = 4096,
+     .doc = "CPU threads; 0: the backend decides."},
+    {.name = NULL},
+};
+static const struct params machine_table = {"machine", machine_rows, sizeof(*machine_rows), sizeof(struct machine)};
+
+static const char *environment(const char *name) {
+    const char *text = getauxval(AT_SECURE) ? NULL : getenv(name);
+
+    return text && *text ? text : NULL;
+}
+
+/* *backends is NULL when there are no options. */
+static int read_machine(struct session *s, const struct machine **machine, const struct node **backends,
+                        struct error *err) {
+    static const char *const reserved[] = {"backends", NULL};
+    const char *path = environment("REIN_MACHINE"), *installed = REIN_SYSCONF_DIR "/machine.yaml";
+
+    *backends = NULL;
+    if (path == NULL && file_exists(installed))
+        path = installed;
+    if (path != NULL && yaml_load(path, &s->machine, err) != 0)
+        return -1;
+    *machine = params_bind(&machine_table, s->machine.root, reserved, &s->arena, err);
+    if (*machine == NULL)
+        return -1;
+    *backends = node_get(s->machine.root, "backends");
+    if (*backends != NULL && (*backends)->type != NODE_MAPPING)
+        return node_error(*backends, err, "backends: expected a mapping from backends to their options");
+    return 0;
+}
+
+uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out) {
+    const struct rein_backend_ops *ops = plugin->ops;
+
+    memset(out, 0, sizeof(*out));
+    out->size = sizeof(*out);
+    if (ops->probe(out) != REIN_OK)
+        out->score = 0;
+    out->reason[sizeof(out->reason) - 1] = '\0';
+    return out->score;
+}
+
+static const struct rein_plugin *best_backend(struct registry *r, struct error *err) {
+    const struct rein_plugin *best = NULL;
+    uint32_t best_score = 0;
+
+    if (registry_scan_kind(r, REIN_KIND_BACKEND, err) != 0)
+        return NULL;
+    for (size_t i = 0; i < registry_count(r); i++) {
+        const struct module *m = registry_at(r, i);
+        struct rein_probe probe;
+
+        if (m->plugin == NULL || m->plugin->kind != REIN_KIND_BACKEND)
+            continue;
+        if (session_probe(m->plugin, &probe) > best_score) {
+            best = m->plugin;
+            best_score = probe.score;
+        }
+        log_debug("backend %s: score %u: %s", m->plugin->name, probe.score, probe.reason);
+    }
+    if (best == NULL)
+        error_run(err, "no backend can run on this machine");
+    return best;
+}
+
+static const struct rein_plugin *choose(const struct cli_common *common, const char *wanted, const char *machine,
+                                        struct registry *r, struct error *err) {
+    const char *env = environment("REIN_BACKEND");
+    const char *name = common->backend ? common->backend : env;
+    const struct module *m;
+
+    if (name == NULL) /* a pipeline that says `auto` leaves it to the machine */
+        name = wanted && strcmp(wanted, "auto") != 0 ? wanted : machine;
+    if (strcmp(name, "auto") == 0)
+        return best_backend(r, err);
+    m = registry_find(r, REIN_KIND_BACKEND, name, err);
+    if (m == NULL && err != NULL && (common->backend || env))
+        error_prefix(err, common->backend ? "--backend" : "REIN_BACKEND");
+    return m ? m->plugin : NULL;
+}
+
+int session_plugins(const struct cli_common *common, struct session *s, struct error *err) {
+    return s->registry ? 0 : registry_create(common->plugin_path, &s->registry, err);
+}
+
+int session_backend(const struct cli_common *common, const char *wanted, struct session *s, struct error *err) {
+    const struct machine *machine;
+    const struct node *backends;
+    const struct rein_plugin *plugin = NULL;
+    struct rein_open how = {.size = sizeof(how)};
+    struct params table;
+    int rc = -1;
+
+    if (session_plugins(common, s, err) == 0 && read_machine(s, &machine, &backends, err) == 0)
+        plugin = choose(common, wanted, machine->backend, s->registry, err);
+    if (plugin != NULL) {
+        const void *config;
+        table = params_of(plugin);
+        if (common->device >= 0)
+            how.device = (uint32_t)common->device;
+        else if (strcmp(machine->backend, "auto") == 0 || strcmp(machine->backend, plugin->name) == 0)
+            how.device = (uint32_t)machine->device; /* the machine's device is one of its own backend */
+        how.threads = (uint32_t)(common->threads > 0 ? common->threads : machine->threads);
+        config = params_bind(&table, node_get(backends, plugin->name), NULL, &s->arena, err);
+        rc = config ? backend_open(plugin, config, &how, &s->backend, err) : -1;
+    }
+    return rc;
+}
+
+bool session_is_named(const struct module *m, const char *name) {
+    const char *kind = kind_name(m->plugin->kind);
+    const size_t length = strlen(kind);
+
+    if (strncmp(name, kind, length) == 0 && name[length] == '/')
+        name += length + 1;
+    return strcmp(m->plugin->name, name) == 0;
+}
+
+int session_unknown(const struct session *s, const char *name, struct error *err) {
+    struct suggestion near = {0};
+    char hint[128], file[128];
+
+    snprintf(file, sizeof(file), "/%.100s.so", strchr(name, '/') ? strchr(name, '/') + 1 : name);
+    for (size_t i = 0; i < registry_count(s->registry); i++) {
+        const struct module *m = registry_at(s->registry, i);
+        const size_t length = strlen(m->path), tail = strlen(file);
+
+        if (m->plugin != NULL)
+            suggest_offer(&near, name, m->plugin->name);
+        else if (length > tail && strcmp(m->path + length - tail, file) == 0)
+            return error_input(err, "%s: %s", m->path, m->why);
+    }
+    return error_input(err, "there is no plugin '%.64s'%s", name, suggest_text(&near, hint, sizeof(hint)));
+}
+
+void session_close(struct session *s) {
+    backend_close(s->backend);
+    registry_free(s->registry);
+    arena_free(&s->arena);
+    yaml_free(&s->machine);
+    memset(s, 0, sizeof(*s));
+}
