@@ -30,6 +30,18 @@ const struct rein_host *conform_host(void);
 /* Blocks from conform_host()->alloc that were not given back yet. */
 long conform_host_live(void);
 
+/* Lets the nth alloc from now on fail (1: the next one) and none after it; 0: none. */
+void conform_host_fail_alloc(long nth);
+/* Did that alloc happen? */
+bool conform_host_alloc_failed(void);
+/* Whether failures and logs are printed as notes. */
+void conform_host_quiet(bool quiet);
+/* What host->service answers for `id`; one service at a time. */
+void conform_host_offer(const char *id, const void *service);
+
+/* Checks that the module exports its entry symbol alone, needs nothing of rein's, and answers the same twice. */
+void conform_module(const char *path);
+
 /* The option block of `plugin`: defaults, then every --set. NULL after a message on stderr (exit with 2).
  * Release with free(). */
 void *conform_config(const struct rein_plugin *plugin);

@@ -4,13 +4,25 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 static atomic_long live;
+static long fail_in;
+static bool failed, quiet;
+static const char *offered_id;
+static const void *offered;
 
 static void *host_alloc(void *ctx, size_t bytes) {
-    void *p = mem_aligned(bytes, 1);
+    void *p;
 
     (void)ctx;
+    if (fail_in && --fail_in == 0) {
+        failed = true;
+        return NULL;
+    }
+    p = mem_aligned(bytes, 1);
+    if (p)
+        memset(p, 0xa5, bytes); /* nothing promises zeroes */
     live += p != NULL;
     return p;
 }
@@ -24,25 +36,27 @@ static void host_release(void *ctx, void *ptr) {
 static void host_log(void *ctx, uint32_t level, const char *text) {
     (void)ctx;
     (void)level;
-    conform_note("%s", text);
+    if (!quiet)
+        conform_note("%s", text);
 }
 
 static rein_status host_fail(void *ctx, rein_status code, const char *text) {
     (void)ctx;
-    conform_note("status %d: %s", (int)code, text);
+    if (!quiet)
+        conform_note("status %d: %s", (int)code, text);
     return code;
 }
 
 static rein_status host_fail_param(void *ctx, const char *param, const char *text) {
     (void)ctx;
-    conform_note("option %s: %s", param, text);
+    if (!quiet)
+        conform_note("option %s: %s", param, text);
     return REIN_ERR_ARG;
 }
 
 static const void *host_service(void *ctx, const char *id) {
     (void)ctx;
-    (void)id;
-    return NULL;
+    return offered_id && !strcmp(offered_id, id) ? offered : NULL;
 }
 
 static const struct rein_host table = {
@@ -62,4 +76,22 @@ const struct rein_host *conform_host(void) {
 
 long conform_host_live(void) {
     return live;
+}
+
+void conform_host_fail_alloc(long nth) {
+    fail_in = nth;
+    failed = false;
+}
+
+bool conform_host_alloc_failed(void) {
+    return failed;
+}
+
+void conform_host_quiet(bool on) {
+    quiet = on;
+}
+
+void conform_host_offer(const char *id, const void *service) {
+    offered_id = id;
+    offered = service;
 }

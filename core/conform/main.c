@@ -15,6 +15,7 @@ static const struct kind {
     uint32_t kind;
     int (*check)(const struct rein_plugin *plugin, const char *path);
 } kinds[] = {
+    {"algorithm", REIN_KIND_ALGORITHM, conform_algorithm},
     {"backend", REIN_KIND_BACKEND, conform_backend},
 };
 

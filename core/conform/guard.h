@@ -1,0 +1,20 @@
+/* core/conform/guard.h - memory that notices what a plugin must not do.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_GUARD_H
+#define REIN_CORE_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* From here on a fault is a failed check: says so in TAP and ends the program with 1. */
+void guard_install(void);
+
+/* A zeroed block of count * size bytes that ends exactly where an unmapped page begins, so
+ * that one element too far faults. Aligned to `size` at least. Never NULL: ends the program without memory. */
+void *guard_alloc(size_t count, size_t size);
+void guard_free(void *block);
+/* Read-only from now on, or writable again. NULL is ignored. */
+void guard_seal(void *block, bool sealed);
+
+#endif
