@@ -15,3 +15,10 @@ TESTS += tests/algorithms/check_golden tests/algorithms/check_algorithms
 endif
 EXTRA_DIST += tests/golden/generate.py tests/golden/requirements.txt \
 	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json
+check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la
+tests_plugins_wrong_sign_la_SOURCES = tests/plugins/wrong_sign.c
+tests_plugins_wrong_sign_la_LDFLAGS = $(TEST_MODULE_LINK)
+tests_plugins_wrong_la_SOURCES = tests/plugins/wrong.c
+tests_plugins_wrong_la_LDFLAGS = $(TEST_MODULE_LINK)
+TESTS += tests/algorithms/conform.sh
+EXTRA_DIST += tests/algorithms/conform.sh
