@@ -5,3 +5,15 @@ tests_text_tokenize_tool_CPPFLAGS = $(TEST_CPP)
 tests_text_tokenize_tool_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_text_tokenize_tool_LDADD = core/libcore.la $(JANSSON_LIBS)
 CLEANFILES += tests/text/tokenize_tool
+
+if HAVE_CHECK
+check_PROGRAMS += tests/text/check_tokenizer
+tests_text_check_tokenizer_SOURCES = tests/text/check_tokenizer.c tests/tap.h
+tests_text_check_tokenizer_CPPFLAGS = $(TEST_CPP)
+tests_text_check_tokenizer_CFLAGS = $(TEST_CC)
+tests_text_check_tokenizer_LDADD = $(TEST_LINK)
+TESTS += tests/text/check_tokenizer
+endif
+
+EXTRA_DIST += tests/golden/generate_tokenizers.py tests/golden/tokenizers/bytes.json \
+	tests/golden/tokenizers/pieces.json tests/golden/tokenizers/variants.jsonl tests/peer/tokenizers_compare.py
