@@ -10,4 +10,4 @@ core_libcore_la_SOURCES += \
 	core/model/weights.c core/model/weights.h \
 	core/model/transformer.c core/model/transformer.h core/model/backward.c \
 	core/model/pass.c core/model/pass.h \
-	core/model/generate.h
+	core/model/generate.c core/model/generate.h
