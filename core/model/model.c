@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/dtype.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
@@ -296,7 +297,7 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
     if (head != MODEL_LM)
         parameters += (uint64_t)c->hidden;
-    out->weights = parameters * (trainable || !c->dtype ? 4 : dtype_size(c->dtype));
+    out->weights = parameters * (trainable || !c->dtype ? 4 : dtype_width(c->dtype));
     out->training = trainable ? parameters * 12 : 0; /* gradient and AdamW's two moments */
     out->activations = transformer_bytes(c, tokens, trainable);
 }

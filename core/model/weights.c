@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "model/dtype.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -12,10 +13,6 @@
 #include <string.h>
 
 enum { CHUNK = 1 << 20 }; /* elements converted at a time on the way to a device */
-
-size_t dtype_size(uint32_t dtype) {
-    return dtype == REIN_F32 ? 4 : 2;
-}
 
 struct model_param *param_create(const char *name, int64_t rows, int64_t cols, bool decay, struct error *err) {
     struct model_param *p = mem_zeros(1, sizeof(*p));
@@ -247,7 +244,7 @@ int param_allocate(struct backend *b, struct model_param *p, bool trainable, str
 
     if (!size_mul((size_t)p->w.rows, (size_t)p->w.cols, &count) || !size_mul(count, 4, &bytes))
         return error_nomem(err, p->name);
-    p->w.data = backend_alloc(b, count, dtype_size(p->w.dtype), err);
+    p->w.data = backend_alloc(b, count, dtype_width(p->w.dtype), err);
     if (!p->w.data)
         return error_prefix(err, "%s", p->name);
     if (!trainable)
@@ -261,7 +258,7 @@ int param_allocate(struct backend *b, struct model_param *p, bool trainable, str
 int param_read(struct backend *b, struct model_param *p, const struct tensors *file, struct error *err) {
     const struct tensor_info *info = tensors_find(file, p->name);
     uint64_t count = (uint64_t)p->w.rows * (uint64_t)p->w.cols;
-    size_t size = dtype_size(p->w.dtype);
+    size_t size = dtype_width(p->w.dtype);
     void *staging;
     int rc = 0;
 
@@ -321,7 +318,7 @@ int param_copy(struct backend *b, struct model_param *to, const struct model_par
     if (param_allocate(b, to, trainable, err))
         return -1;
     return backend_copy(b, to->w.data, from->w.data,
-                        (size_t)from->w.rows * (size_t)from->w.cols * dtype_size(from->w.dtype), err);
+                        (size_t)from->w.rows * (size_t)from->w.cols * dtype_width(from->w.dtype), err);
 }
 
 int weights_read(struct trunk *t, const struct tensors *file, struct error *err) {
@@ -357,13 +354,13 @@ int weights_copy(struct trunk *to, const struct trunk *from, struct error *err) 
 
 void *param_values(struct backend *b, const struct model_param *p, struct error *err) {
     size_t count = (size_t)p->w.rows * (size_t)p->w.cols;
-    void *x = mem_array(count, dtype_size(p->w.dtype));
+    void *x = mem_array(count, dtype_width(p->w.dtype));
 
     if (!x) {
         error_nomem(err, p->name);
         return NULL;
     }
-    if (backend_download(b, x, p->w.data, count * dtype_size(p->w.dtype), err)) {
+    if (backend_download(b, x, p->w.data, count * dtype_width(p->w.dtype), err)) {
         free(x);
         return NULL;
     }

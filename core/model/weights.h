@@ -33,6 +33,5 @@ void param_free(struct backend *b, struct model_param *p);
 
 /* Downloads all of p as p->w.dtype; free(). */
 void *param_values(struct backend *b, const struct model_param *p, struct error *err);
-size_t dtype_size(uint32_t dtype);
 
 #endif

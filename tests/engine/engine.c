@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine.h"
+
+#include "base/mem.h"
+#include "model/tensors.h"
+#include "model/weights.h"
+#include "ref/ref.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct backend *engine_backend(void) {
+    static struct backend *b;
+    struct error err = {0};
+
+    if (!b)
+        must(backend_open(&ref_plugin, NULL, NULL, &b, &err), &err);
+    return b;
+}
+
+char *engine_data(const char *name) {
+    const char *base = getenv("REIN_TEST_DATA");
+    char *path = base ? file_join(base, name) : NULL;
+
+    if (!path || !file_exists(path)) {
+        printf("# SKIP %s: %s\n", name, base ? "not there" : "REIN_TEST_DATA is not set");
+        free(path);
+        return NULL;
+    }
+    return path;
+}
+
+void arrays_open(struct arrays *a, const char *path) {
+    struct error err = {0};
+    uint64_t length;
+
+    must(file_map_open(path, &a->map, &err), &err);
+    memcpy(&length, a->map.data, sizeof(length));
+    a->header = json_loadb((const char *)a->map.data + 8, length, 0, NULL);
+    ck_assert_ptr_nonnull(a->header);
+    a->data = a->map.data + 8 + length;
+}
+
+void arrays_close(struct arrays *a) {
+    json_decref(a->header);
+    file_map_close(&a->map);
+}
+
+static const void *find(const struct arrays *a, const char *name, const char *type, size_t size, size_t *count) {
+    json_t *entry = json_object_get(a->header, name), *offsets = json_object_get(entry, "data_offsets");
+    size_t begin = (size_t)json_integer_value(json_array_get(offsets, 0));
+    size_t end = (size_t)json_integer_value(json_array_get(offsets, 1));
+
+    if (!entry)
+        return NULL;
+    ck_assert_str_eq(json_string_value(json_object_get(entry, "dtype")), type);
+    *count = (end - begin) / size;
+    return a->data + begin;
+}
+
+const float *arrays_f32(const struct arrays *a, const char *name, size_t *count) {
+    size_t n;
+
+    return find(a, name, "F32", 4, count ? count : &n);
+}
+
+int64_t *arrays_i64(const struct arrays *a, const char *name, size_t *count) {
+    const void *from = find(a, name, "I64", 8, count);
+    int64_t *out;
+
+    ck_assert_ptr_nonnull(from);
+    out = malloc(*count * sizeof(*out) + 1);
+    memcpy(out, from, *count * sizeof(*out));
+    return out;
+}
+
+static uint32_t hash(const char *name, uint64_t i) {
+    uint32_t h = 2166136261u;
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 16777619u;
+    h += (uint32_t)i * 2654435761u;
+    h = (h ^ (h >> 16)) * 0x7feb352du;
+    h = (h ^ (h >> 15)) * 0x846ca68bu;
+    return h ^ (h >> 16);
+}
+
+float engine_weight(const char *name, uint64_t i) {
+    float x = (float)((int32_t)(hash(name, i) >> 21) - 1024) / 4096.0f;
+
+    return strstr(name, "norm") && strstr(name, "weight") ? 1.0f + x : x;
+}
+
+double engine_direction(const char *name, uint64_t i) {
+    return hash(name, i + 1000003u) & 1 ? 1.0 : -1.0;
+}
+
+static void write_weights(const char *folder, const struct model_config *c) {
+    struct trunk plan = {.config = *c};
+    struct tensors_writer *w;
+    struct error err = {0};
+    struct tensor_out *list;
+    struct model_param *score = NULL;
+    char *path = file_join(folder, "model.safetensors");
+    size_t n;
+
+    must(weights_plan(&plan, c->labels == 0, &err), &err);
+    n = plan.nparams + (c->labels ? 1 : 0);
+    list = calloc(n, sizeof(*list));
+    if (c->labels)
+        score = param_create("score.weight", 1, c->hidden, true, &err);
+    for (size_t i = 0; i < n; i++) {
+        const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
+        list[i] = (struct tensor_out){.name = p->name, .dtype = c->dtype, .rank = p->decay ? 2 : 1,
+                                      .shape = {p->decay ? p->w.rows : p->w.cols, p->w.cols}};
+    }
+    must(tensors_create(path, list, n, &w, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
+        uint64_t count = (uint64_t)(p->w.rows * p->w.cols);
+        float *x = malloc(count * sizeof(*x));
+        for (uint64_t j = 0; j < count; j++)
+            x[j] = engine_weight(p->name, j);
+        must(tensors_put(w, x, count, REIN_F32, &err), &err);
+        free(x);
+    }
+    must(tensors_finish(w, NULL, &err), &err);
+    for (size_t i = 0; i < plan.nparams; i++) {
+        free(plan.params[i]->name);
+        free(plan.params[i]);
+    }
+    if (score)
+        free(score->name);
+    free(score);
+    free(plan.params);
+    free(plan.layers);
+    free(list);
+    free(path);
+}
+
+char *engine_model(const char *config, bool weights) {
+    char *folder = mem_strdup("/tmp/rein-engine-XXXXXX"), *path;
+    struct model_config c;
+    struct error err = {0};
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    path = file_join(folder, "config.json");
+    must(file_write(path, config, strlen(config), &err), &err);
+    free(path);
+    if (weights) {
+        must(config_load(folder, &c, &err), &err);
+        write_weights(folder, &c);
+        config_free(&c);
+    }
+    return folder;
+}
+
+void engine_remove(char *folder) {
+    file_remove_tree(folder, NULL);
+    free(folder);
+}
+
+struct model *engine_open(const char *path, enum model_head head, bool trainable) {
+    struct model_source source = {.path = path, .head = head, .trainable = trainable};
+    struct error err = {0};
+    struct model *m;
+
+    must(model_open(engine_backend(), &source, &m, &err), &err);
+    return m;
+}
+
+struct model_param *engine_param(struct model *m, const char *name) {
+    for (size_t i = 0; i < model_params(m); i++)
+        if (strcmp(model_param(m, i)->name, name) == 0)
+            return model_param(m, i);
+    return NULL;
+}
+
+float *engine_gradient(struct model *m, const struct model_param *p) {
+    size_t bytes = (size_t)(p->w.rows * p->w.cols) * sizeof(float);
+    float *x = malloc(bytes);
+    struct error err = {0};
+
+    must(backend_download(model_backend(m), x, p->grad, bytes, &err), &err);
+    return x;
+}
+
+double engine_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp) {
+    uint32_t n = batch->offset[batch->count], k = 0;
+    int32_t *rows = malloc(n * sizeof(*rows) + 1), *targets = malloc(n * sizeof(*targets) + 1);
+    float *lp = malloc(n * sizeof(*lp) + 1), *d = malloc(n * sizeof(*d) + 1);
+    struct error err = {0};
+    double sum = 0;
+
+    for (uint32_t s = 0; s < batch->count; s++)
+        for (uint32_t i = batch->offset[s] + 1; i < batch->offset[s + 1]; i++) {
+            rows[k] = (int32_t)i - 1;
+            d[k] = d_logp ? d_logp[i] : 0;
+            targets[k++] = batch->ids[i];
+        }
+    struct pass_targets t = {.n = k, .rows = rows, .targets = targets, .temperature = 1.0};
+    must(pass_forward(p, batch, d_logp != NULL, &err), &err);
+    must(pass_logprobs(p, &t, lp, NULL, NULL, &err), &err);
+    if (d_logp) {
+        must(pass_logprobs_backward(p, &t, d, NULL, &err), &err);
+        must(pass_backward(p, &err), &err);
+    }
+    for (uint32_t i = 0; logp && i < n; i++)
+        logp[i] = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        sum += (double)d[i] * lp[i];
+        if (logp)
+            logp[rows[i] + 1] = lp[i];
+    }
+    free(rows);
+    free(targets);
+    free(lp);
+    free(d);
+    return sum;
+}

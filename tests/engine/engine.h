@@ -1,0 +1,53 @@
+/* tests/engine/engine.h - what the engine's tests share.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_TESTS_ENGINE_H
+#define REIN_TESTS_ENGINE_H
+
+#include "base/file.h"
+#include "model/generate.h"
+#include "model/model.h"
+#include "model/pass.h"
+
+#include <check.h>
+#include <jansson.h>
+
+/* Fails the test with the error's text. */
+#define must(call, err) ck_assert_msg((call) == 0, "%s: %s", #call, (err)->text)
+
+/* The reference backend; one for the whole program. */
+struct backend *engine_backend(void);
+/* $REIN_TEST_DATA/<name>, or NULL after a line that says so. free() it. */
+char *engine_data(const char *name);
+
+/* A safetensors file read by the test's own few lines, I64 included. */
+struct arrays {
+    struct file_map map;
+    json_t *header;
+    const unsigned char *data;
+};
+void arrays_open(struct arrays *a, const char *path);
+void arrays_close(struct arrays *a);
+/* NULL when there is no such tensor. */
+const float *arrays_f32(const struct arrays *a, const char *name, size_t *count);
+int64_t *arrays_i64(const struct arrays *a, const char *name, size_t *count); /* free() it */
+
+/* A folder with config.json (`config`, JSON text) and, unless `random`, model.safetensors whose values are a formula
+ * of name and index (engine_weight), without lm_head or score as the config says. Returns its path (free()). */
+char *engine_model(const char *config, bool weights);
+void engine_remove(char *folder);
+/* Element i of tensor `name`: a multiple of 2^-12 within +-0.25 (1 more for norms); also in generate_engine.py. */
+float engine_weight(const char *name, uint64_t i);
+/* +-1, by the same hash: a direction to project gradients on. */
+double engine_direction(const char *name, uint64_t i);
+
+struct model *engine_open(const char *path, enum model_head head, bool trainable);
+struct model_param *engine_param(struct model *m, const char *name);
+/* Gradient of p on the host; free() it. */
+float *engine_gradient(struct model *m, const struct model_param *p);
+
+/* Sum over rows of d_logp * logp, by log p of each token given those before it; logp has a value per token, the first of
+ * each row 0. d_logp (also per token) NULL: forward only. */
+double engine_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp);
+
+#endif

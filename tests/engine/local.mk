@@ -1,0 +1,8 @@
+if HAVE_CHECK
+check_PROGRAMS += tests/engine/check_reference
+tests_engine_check_reference_SOURCES = tests/engine/check_reference.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_reference_CPPFLAGS = $(TEST_CPP)
+tests_engine_check_reference_CFLAGS = $(TEST_CC)
+tests_engine_check_reference_LDADD = $(TEST_LINK) -lm
+TESTS += tests/engine/check_reference
+endif
