@@ -40,4 +40,3 @@ EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
 include tests/model/local.mk
 include tests/text/local.mk
-include tests/engine/local.mk
