@@ -26,3 +26,14 @@ plugins_algorithms_ppo_ppo_la_SOURCES = plugins/algorithms/ppo/ppo.c
 plugins_algorithms_ppo_ppo_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_algorithms_ppo_ppo_la_LIBADD = $(PLUGIN_LINK)
 plugins_algorithms_ppo_ppo_la_LDFLAGS = $(MODULE_LINK)
+
+rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
+plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c
+plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rm_rm_la_LDFLAGS = $(MODULE_LINK)
+plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/number.c \
+	plugins/rewards/rule/number.h
+plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
+plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)
+plugins_rewards_rule_rule_la_LDFLAGS = $(MODULE_LINK)

@@ -40,3 +40,4 @@ EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
 include tests/model/local.mk
 include tests/text/local.mk
+include tests/rewards/local.mk

@@ -17,6 +17,7 @@ static const struct kind {
 } kinds[] = {
     {"algorithm", REIN_KIND_ALGORITHM, conform_algorithm},
     {"backend", REIN_KIND_BACKEND, conform_backend},
+    {"reward", REIN_KIND_REWARD, conform_reward},
 };
 
 enum { EXIT_USAGE = 2, MOST_SETTINGS = 32 };
@@ -77,6 +78,15 @@ static const struct rein_param *find_row(const struct rein_plugin *plugin, const
     return NULL;
 }
 
+static bool was_set(const char *name) {
+    size_t length = strlen(name);
+
+    for (int i = 0; i < nsettings; i++)
+        if (!strncmp(settings[i], name, length) && settings[i][length] == '=')
+            return true;
+    return false;
+}
+
 void *conform_config(const struct rein_plugin *plugin) {
     char *config = calloc(1, plugin->config_size ? plugin->config_size : 1);
     const char *at = (const char *)plugin->params;
@@ -96,6 +106,14 @@ void *conform_config(const struct rein_plugin *plugin) {
         const struct rein_param *row = find_row(plugin, settings[i], (size_t)(equal - settings[i]));
         if (!row || !store_value(row, equal + 1, config)) {
             fprintf(stderr, "rein-conform: --set %s: %s\n", settings[i], row ? "bad value" : "no such option");
+            free(config);
+            return NULL;
+        }
+    }
+    for (at = (const char *)plugin->params; at && ((const struct rein_param *)at)->name; at += plugin->param_stride) {
+        const struct rein_param *row = (const struct rein_param *)at;
+        if (row->flags & REIN_PARAM_REQUIRED && !was_set(row->name)) {
+            fprintf(stderr, "rein-conform: %s needs --set %s=VALUE\n", plugin->name, row->name);
             free(config);
             return NULL;
         }

@@ -44,7 +44,7 @@ START_TEST(describe_gives_the_defaults_of_trl) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         const char *options[] = {cases[i].option, cases[i].setting, NULL};
         struct instance in;
-        ck_assert_int_eq(instance_open(&in, cases[i].name, options), REIN_OK);
+        ck_assert_int_eq(instance_open(&in, "algorithm", cases[i].name, options), REIN_OK);
         ck_assert_uint_eq(in.needs.data, cases[i].needs.data);
         ck_assert_uint_eq(in.needs.needs, cases[i].needs.needs);
         ck_assert_double_eq(in.needs.lr, cases[i].needs.lr);
@@ -61,7 +61,7 @@ START_TEST(ppo_before_the_first_update_sees_no_change) {
     struct metric_box box;
     float advantage[3] = {0}, return_[3] = {0}, d_logp[3] = {0}, d_value[3] = {0};
 
-    ck_assert_int_eq(instance_open(&in, "ppo", NULL), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
     struct rein_experience e = experience(0, advantage, return_, &box);
     ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_OK);
     ck_assert_double_eq(metrics_value(&box.list, "val/num_eos_tokens"), 2);
@@ -91,7 +91,7 @@ START_TEST(nothing_at_all_is_harmless) {
         struct instance in;
         struct metric_box box;
         float d[1] = {0};
-        ck_assert_int_eq(instance_open(&in, names[i], NULL), REIN_OK);
+        ck_assert_int_eq(instance_open(&in, "algorithm", names[i], NULL), REIN_OK);
         struct rein_experience e = {.size = sizeof(e), .offset = zero, .unit = zero, .logp_old = none, .logp_ref = none,
                                     .value_old = none, .reward = none, .ended = (const uint8_t *)"", .advantage = d,
                                     .return_ = d, .metrics = metrics_reset(&box)};
@@ -117,18 +117,18 @@ START_TEST(what_cannot_be_used_is_refused) {
     struct metric_box box;
     float d[3] = {0}, e_[3] = {0};
 
-    ck_assert_int_eq(instance_open(&in, "ppo", dual), REIN_ERR_ARG);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", dual), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, "dual_clip");
     instance_close(&in);
 
-    ck_assert_int_eq(instance_open(&in, "ppo", NULL), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
     struct rein_experience e = experience(4, d, e_, &box);
     e.reward = none;
     ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_ERR_ARG);
     ck_assert_str_eq(in.message, "completion 1 of rollout 4 has no finite reward");
     instance_close(&in);
 
-    ck_assert_int_eq(instance_open(&in, "rm", NULL), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "rm", NULL), REIN_OK);
     struct rein_batch b = {.size = sizeof(b), .rows = 3, .units = 1, .unit = three, .score = old, .norm_units = 1};
     struct rein_loss out = {.size = sizeof(out), .d_score = d, .metrics = metrics_reset(&box)};
     ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_ERR_ARG);
@@ -143,7 +143,7 @@ START_TEST(ppo_leaves_a_rollout_that_has_drifted) {
     struct metric_box box;
     uint32_t stop = 0;
 
-    ck_assert_int_eq(instance_open(&in, "ppo", options), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", options), REIN_OK);
     struct rein_metric *m = box.items;
     metrics_reset(&box);
     box.list.count = 1;
@@ -156,7 +156,7 @@ START_TEST(ppo_leaves_a_rollout_that_has_drifted) {
     ck_assert_uint_eq(stop, REIN_STOP_ROLLOUT);
     instance_close(&in);
     stop = 0;
-    ck_assert_int_eq(instance_open(&in, "ppo", NULL), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
     ck_assert_int_eq(in.ops->after(in.self, &step, &stop), REIN_OK);
     ck_assert_uint_eq(stop, 0);
     instance_close(&in);
@@ -172,8 +172,8 @@ START_TEST(adaptive_beta_survives_a_checkpoint) {
     struct rein_state state = {.size = sizeof(state), .data = bytes, .capacity = sizeof(bytes)};
     double second;
 
-    ck_assert_int_eq(instance_open(&a, "ppo", options), REIN_OK);
-    ck_assert_int_eq(instance_open(&b, "ppo", options), REIN_OK);
+    ck_assert_int_eq(instance_open(&a, "algorithm", "ppo", options), REIN_OK);
+    ck_assert_int_eq(instance_open(&b, "algorithm", "ppo", options), REIN_OK);
     struct rein_experience e = experience(0, advantage, return_, &box);
     ck_assert_int_eq(a.ops->prepare(a.self, &e), REIN_OK);
     ck_assert_double_eq(metrics_value(&box.list, "objective/kl_coef"), 0.3);

@@ -213,7 +213,7 @@ static void check_case(const char *algorithm, const json_t *o) {
         options[n++] = key;
         options[n++] = json_string_value(value);
     }
-    ck_assert_int_eq(instance_open(&in, algorithm, options), REIN_OK);
+    ck_assert_int_eq(instance_open(&in, "algorithm", algorithm, options), REIN_OK);
     json_array_foreach(json_object_get(o, "calls"), i, call) {
         struct call c;
         char where[200];

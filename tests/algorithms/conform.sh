@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# rein-conform passes for every algorithm, whatever its options, and finds every rule that a wrong one breaks.
+# rein-conform passes for every algorithm and reward, whatever its options, and finds every rule that a wrong one breaks.
 conform=$top_builddir/rein-conform
 wrong=$top_builddir/tests/plugins/.libs
 n=0 bad=0
@@ -8,14 +8,14 @@ ok() { # STATUS TEXT
     n=$((n + 1))
     [ "$1" = 0 ] && echo "ok $n - $2" || { echo "not ok $n - $2"; bad=1; }
 }
-conforms() { # NAME SETTING...
-    name=$1; shift; set_args=
+conforms() { # KIND NAME SETTING...
+    kind=$1 name=$2; shift 2; set_args=
     for s; do set_args="$set_args --set $s"; done
     # shellcheck disable=SC2086
-    out=$($conform algorithm "$top_builddir/modules/algorithms/$name.so" $set_args 2>&1)
+    out=$($conform $kind "$top_builddir/modules/${kind}s/$name.so" $set_args 2>&1)
     status=$?
     [ $status = 0 ] || echo "$out" | sed -n 's/^not ok/# not ok/p'
-    ok $status "$name conforms${set_args:+ with$set_args}"
+    ok $status "$kind $name conforms${set_args:+ with$set_args}"
 }
 breaks() { # MODULE WRONG PATTERN: fails with 1, and the complaint is the expected one
     out=$($conform algorithm "$wrong/$1.so" ${2:+--set wrong=$2} 2>&1)
@@ -26,16 +26,23 @@ breaks() { # MODULE WRONG PATTERN: fails with 1, and the complaint is the expect
     ok $found "$1${2:+, $2}: found as '$3'"
 }
 
-conforms sft
-conforms sft target=text
-conforms rm
-conforms rm center=0.1 margin=false
-conforms rm loss=k-wise center=0.1
-conforms rm loss=plackett-luce
-conforms ppo
-conforms ppo kl=k3 advantage=reward-minus-value gamma=0.9 entropy=0.01 dual_clip=1.5
-conforms ppo ratio=ref whiten_rewards=true whiten_advantages=false clip_value=0 target_kl=0.5 horizon=20
-conforms ppo missing_eos_penalty=1 reward_clip=0.5 beta=0 kl=k2
+conforms algorithm sft
+conforms algorithm sft target=text
+conforms algorithm rm
+conforms algorithm rm center=0.1 margin=false
+conforms algorithm rm loss=k-wise center=0.1
+conforms algorithm rm loss=plackett-luce
+conforms algorithm ppo
+conforms algorithm ppo kl=k3 advantage=reward-minus-value gamma=0.9 entropy=0.01 dual_clip=1.5
+conforms algorithm ppo ratio=ref whiten_rewards=true whiten_advantages=false clip_value=0 target_kl=0.5 horizon=20
+conforms algorithm ppo missing_eos_penalty=1 reward_clip=0.5 beta=0 kl=k2
+conforms reward rm model=judge
+conforms reward rule kind=exact column=label
+conforms reward rule kind=exact column=label ignore_case=true
+conforms reward rule kind=number column=answer hit=2 miss=-1
+conforms reward rule kind=regex pattern=[0-9]+
+conforms reward rule kind=format pattern=The.*
+conforms reward rule kind=length target=5 scale=20
 
 breaks wrong_sign '' 'd_logp is the derivative of loss'
 out=$($conform algorithm "$wrong/wrong.so" 2>&1); ok $? "wrong, nothing: conforms"
@@ -51,5 +58,7 @@ breaks wrong leak 'everything allocated is given back'
 breaks wrong silent 'a failed allocation is reported'
 breaks wrong metric 'give the same metrics'
 breaks wrong overflow 'finite with log-probabilities 200 nats'
+out=$($conform reward "$top_builddir/modules/rewards/rm.so" 2>&1); [ $? = 2 ] && echo "$out" | grep -q 'needs --set model='
+ok $? "a required option that is missing is a usage error"
 echo "1..$n"
 exit $bad

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "algorithms/module.h"
 
+#include <rein/reward.h>
+
 #include <check.h>
 #include <dlfcn.h>
 #include <math.h>
@@ -80,7 +82,8 @@ static void host_free(void *ctx, void *ptr) {
 
 static void host_log(void *ctx, uint32_t level, const char *text) {
     (void)ctx;
-    printf("# log %u: %s\n", level, text);
+    (void)level;
+    (void)text;
 }
 
 static rein_status host_fail(void *ctx, rein_status code, const char *text) {
@@ -101,28 +104,35 @@ static const void *host_service(void *ctx, const char *id) {
     return NULL;
 }
 
-rein_status instance_open(struct instance *in, const char *name, const char *const *options) {
+rein_status instance_open(struct instance *in, const char *kind, const char *name, const char *const *options) {
     rein_status status;
 
-    *in = (struct instance){.plugin = module_open("algorithm", name)};
-    in->ops = in->plugin->ops;
+    *in = (struct instance){.plugin = module_open(kind, name)};
     in->config = module_config(in->plugin, options);
     in->host = (struct rein_host){.size = sizeof(in->host), .abi = REIN_ABI_VERSION, .ctx = in, .alloc = host_alloc,
                                   .free = host_free, .log = host_log, .fail = host_fail,
                                   .fail_param = host_fail_param, .service = host_service};
-    status = in->ops->create(&in->host, in->config, &in->self);
-    if (status == REIN_OK) {
+    if (in->plugin->kind == REIN_KIND_ALGORITHM) {
+        in->ops = in->plugin->ops;
+        in->destroy = in->ops->destroy;
+        status = in->ops->create(&in->host, in->config, &in->self);
+    } else {
+        const struct rein_reward_ops *reward = in->plugin->ops;
+        in->destroy = reward->destroy;
+        status = reward->create(&in->host, in->config, &in->self);
+    }
+    if (status != REIN_OK)
+        in->self = NULL;
+    else if (in->ops) {
         in->needs.size = sizeof(in->needs);
         ck_assert_int_eq(in->ops->describe(in->self, &in->needs), REIN_OK);
-    } else {
-        in->self = NULL;
     }
     return status;
 }
 
 void instance_close(struct instance *in) {
     if (in->self)
-        in->ops->destroy(in->self);
+        in->destroy(in->self);
     ck_assert_int_eq(in->live, 0);
     free(in->config);
 }

@@ -1,4 +1,4 @@
-/* tests/algorithms/module.h - an algorithm module from the build tree, and an instance of it.
+/* tests/algorithms/module.h - a module from the build tree, and an instance of it.
  * SPDX-License-Identifier: MIT
  */
 #ifndef REIN_TESTS_MODULE_H
@@ -10,10 +10,11 @@
 
 struct instance {
     const struct rein_plugin *plugin;
-    const struct rein_algorithm_ops *ops;
+    const struct rein_algorithm_ops *ops; /* NULL for a reward */
     struct rein_host host;
     struct rein_needs needs;
     void *config, *self;
+    void (*destroy)(void *self);
     long live;          /* blocks that the instance holds */
     char message[512];  /* of the last failure */
     char failed_param[64];
@@ -23,8 +24,8 @@ struct instance {
 const struct rein_plugin *module_open(const char *kind, const char *name);
 /* The option block: defaults, then names and values (as in YAML) that end with NULL. */
 void *module_config(const struct rein_plugin *plugin, const char *const *options);
-/* create() and describe(). Returns create's status; on failure in->self is NULL. */
-rein_status instance_open(struct instance *in, const char *name, const char *const *options);
+/* create() and, for an algorithm, describe(). Returns create's status; on failure in->self is NULL. */
+rein_status instance_open(struct instance *in, const char *kind, const char *name, const char *const *options);
 void instance_close(struct instance *in);
 
 #define MODULE_METRICS 64
