@@ -2,7 +2,12 @@ core_libcore_la_SOURCES += \
 	core/model/config.c core/model/config.h core/model/family.c \
 	core/model/dtype.c core/model/dtype.h \
 	core/model/json_read.c core/model/json_read.h \
+	core/model/gguf.c core/model/gguf.h \
+	core/model/gguf_model.c core/model/gguf_model.h \
+	core/model/gguf_quant.c core/model/gguf_quant.h \
+	core/model/gguf_tokenizer.c core/model/gguf_tokenizer.h \
 	core/model/safetensors.c core/model/safetensors.h \
+	core/model/spm_merges.c core/model/spm_merges.h \
 	core/model/tensor_table.c core/model/tensor_table.h \
 	core/model/tensors.c core/model/tensors.h \
 	core/model/model.c core/model/model.h core/model/model_save.c \

@@ -3,6 +3,10 @@
 
 #include "base/file.h"
 #include "model/dtype.h"
+#include "model/gguf.h"
+#include "model/gguf_model.h"
+#include "model/gguf_quant.h"
+#include "model/gguf_tokenizer.h"
 #include "model/json_read.h"
 #include "model/safetensors.h"
 #include "model/tensor_table.h"
@@ -20,6 +24,7 @@ struct tensors {
     size_t nmaps;
     struct tensor_table table;
     json_t *metadata;
+    struct gguf *gguf;           /* NULL for safetensors */
 };
 
 /* ---- sharded safetensors --------------------------------------------------------------------------------------- */
@@ -146,12 +151,28 @@ out:
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
+static int open_gguf(struct tensors *t, const struct file_map *map, struct error *err) {
+    t->gguf = mem_zeros(1, sizeof(*t->gguf));
+    if (t->gguf == NULL)
+        return error_nomem(err, t->path);
+    if (gguf_parse(map->data, map->length, t->path, t->gguf, &t->table, err) != 0)
+        return -1;
+    return gguf_translate(t->gguf, &t->table, err);
+}
+
 static int open_single(struct tensors *t, struct error *err) {
+    const struct file_map *map;
+    const char *dot = strrchr(t->path, '.');
+    int rc;
+
     if (open_map(t, t->path, err) != 0)
         return -1;
-    if (safetensors_parse(t->maps[0].data, t->maps[0].length, t->path, &t->table, &t->metadata, err) != 0)
-        return -1;
-    return table_index(&t->table, t->path, err);
+    map = &t->maps[0];
+    if ((dot != NULL && strcmp(dot, ".gguf") == 0) || (map->length >= 4 && memcmp(map->data, "GGUF", 4) == 0))
+        rc = open_gguf(t, map, err);
+    else
+        rc = safetensors_parse(map->data, map->length, t->path, &t->table, &t->metadata, err);
+    return rc == 0 ? table_index(&t->table, t->path, err) : -1;
 }
 
 static int open_folder(struct tensors *t, const char *folder, struct error *err) {
@@ -203,6 +224,9 @@ int tensors_open(const char *path, struct tensors **out, struct error *err) {
 void tensors_close(struct tensors *t) {
     if (t == NULL)
         return;
+    if (t->gguf != NULL)
+        gguf_free(t->gguf);
+    free(t->gguf);
     table_free(&t->table);
     for (size_t i = 0; i < t->nmaps; i++)
         file_map_close(&t->maps[i]);
@@ -226,31 +250,93 @@ const struct tensor_info *tensors_find(const struct tensors *t, const char *name
 }
 
 bool tensors_is_gguf(const struct tensors *t) {
-    (void)t;
-    return false;
+    return t->gguf != NULL;
 }
 
 const char *tensors_path(const struct tensors *t) {
     return t->path;
 }
 
+int tensors_config(const struct tensors *t, struct model_config *out, struct error *err) {
+    if (t->gguf == NULL)
+        return error_run(err, "%s: only GGUF files hold a config", t->path);
+    return gguf_config(t->gguf, &t->table, out, err);
+}
+
+int tensors_tokenizer(const struct tensors *t, char **json, char **config, struct error *err) {
+    *json = *config = NULL;
+    if (t->gguf == NULL)
+        return error_run(err, "%s: only GGUF files hold a tokenizer", t->path);
+    return gguf_tokenizer(t->gguf, json, config, err);
+}
+
 json_t *tensors_metadata(const struct tensors *t) {
+    if (t->gguf != NULL)
+        return gguf_metadata(t->gguf);
     return t->metadata ? json_incref(t->metadata) : json_object();
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
+/* Elements that lie side by side in the file. */
+static void read_run(const struct tensor_entry *e, uint64_t first, uint64_t count, uint32_t dtype, void *out) {
+    enum { CHUNK = 4096 };
+    const struct gguf_quant *q;
+    unsigned char *to = out;
+    float values[CHUNK];
+
+    if (e->storage == STORED_PLAIN) {
+        dtype_convert(e->data + first * dtype_width(e->info.dtype), e->info.dtype, out, dtype, (size_t)count);
+        return;
+    }
+    q = gguf_quant_find(e->type);
+    if (dtype == REIN_F32 && (uintptr_t)out % sizeof(float) == 0) {
+        gguf_quant_read(q, e->data, first, count, out);
+        return;
+    }
+    while (count > 0) {
+        const uint64_t step = count < CHUNK ? count : CHUNK;
+        gguf_quant_read(q, e->data, first, step, values);
+        dtype_convert(values, REIN_F32, to, dtype, (size_t)step);
+        first += step;
+        count -= step;
+        to += step * dtype_width(dtype);
+    }
+}
+
+/* llama.cpp's converter stores row p d/2 + j of a head (d rows, p = 0, 1) as row 2 j + p, so that rope's pairs lie side
+ * by side (convert_hf_to_gguf.py, LlamaModel.permute). */
+static int64_t stored_row(const struct tensor_entry *e, int64_t row) {
+    const int64_t d = e->info.shape[0] / e->permuted_heads, within = row % d, half = d / 2;
+
+    return row - within + 2 * (within % half) + within / half;
+}
+
 int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64_t first, uint64_t count, uint32_t dtype,
                  void *out, struct error *err) {
     const struct tensor_entry *entry = (const struct tensor_entry *)info;
+    unsigned char *to = out;
+    uint64_t width;
 
     if (first > info->elements || count > info->elements - first || dtype_width(dtype) == 0)
-        return error_run(err, "%s: tensor '%s': elements %" PRIu64 " to %" PRIu64 " of %" PRIu64 " cannot be read", t->path,
-                         info->name, first, first + count, info->elements);
+        return error_run(err, "%s: tensor '%s': %" PRIu64 " elements from %" PRIu64 " of %" PRIu64 " cannot be read as type %u",
+                         t->path, info->name, count, first, info->elements, dtype);
     if (entry->storage == STORED_NONE)
         return error_input(err, "%s: tensor '%s' is of type %s, which cannot be read as weights", t->path, info->name,
                            info->type);
-    dtype_convert(entry->data + first * dtype_width(info->dtype), info->dtype, out, dtype, (size_t)count);
+    if (entry->permuted_heads == 0) {
+        read_run(entry, first, count, dtype, out);
+        return 0;
+    }
+    width = info->elements / (uint64_t)info->shape[0];
+    while (count > 0) {
+        const uint64_t row = first / width, column = first % width;
+        const uint64_t step = count < width - column ? count : width - column;
+        read_run(entry, (uint64_t)stored_row(entry, (int64_t)row) * width + column, step, dtype, to);
+        first += step;
+        count -= step;
+        to += step * dtype_width(dtype);
+    }
     return 0;
 }
 
