@@ -102,8 +102,8 @@ static int gguf_tokenizer(struct trunk *t, const struct tensors *file, struct er
     return rc ? -1 : own_tokenizer(t, tokenizer, err);
 }
 
-/* Everything but the head of a view. `file` is NULL for random weights. */
-static int trunk_fill(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
+/* All that can be known, and found wrong, without reading a weight. `file` is NULL for random weights. */
+static int trunk_describe(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
     t->from_gguf = file && tensors_is_gguf(file);
     if (t->from_gguf ? tensors_config(file, &t->config, err) : config_load(source->path, &t->config, err))
         return -1;
@@ -111,7 +111,12 @@ static int trunk_fill(struct trunk *t, const struct model_source *source, struct
         return -1;
     if (file && weights_check(t, file, err))
         return -1;
-    if (t->from_gguf ? gguf_tokenizer(t, file, err) : folder_tokenizer(t, err))
+    return t->from_gguf ? gguf_tokenizer(t, file, err) : folder_tokenizer(t, err);
+}
+
+/* Everything but the head of a view. */
+static int trunk_fill(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
+    if (trunk_describe(t, source, file, err))
         return -1;
     return file ? weights_read(t, file, err) : weights_init(t, source->seed, err);
 }
@@ -142,6 +147,30 @@ static int head_fill(struct model *m, const struct model_source *source, const s
     if (weights_check_one(p, file, trainable, err) || param_allocate(t->backend, p, trainable, err))
         return -1;
     return param_read(t->backend, p, file, err) || backend_sync(t->backend, err) ? -1 : 0;
+}
+
+int model_check(const struct model_source *source, struct model_config *config, struct tokenizer **tokenizer,
+                struct error *err) {
+    struct tensors *file = NULL;
+    struct trunk *t = NULL;
+    int rc = -1;
+
+    *tokenizer = NULL;
+    if (!source->random && tensors_open(source->path, &file, err))
+        return -1;
+    t = trunk_create(NULL, source->path, source->trainable, err);
+    if (t)
+        rc = trunk_describe(t, source, file, err);
+    if (rc == 0)
+        rc = config_copy(&t->config, config, err);
+    if (rc == 0 && t->tokenizer) { /* the only user hands it over */
+        *tokenizer = t->tokenizer;
+        free(t->tokenizer_users);
+        t->tokenizer = NULL;
+    }
+    tensors_close(file);
+    trunk_release(t);
+    return rc;
 }
 
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err) {

@@ -36,6 +36,10 @@ struct model_param {
 struct trunk;
 struct model;
 
+/* Finds what model_open would refuse, without a backend and without reading a weight: the config, the tokenizer, and names
+ * and shapes of the tensors. The caller frees *config (config_free) and *tokenizer (NULL when there is none). */
+int model_check(const struct model_source *source, struct model_config *config, struct tokenizer **tokenizer,
+                struct error *err);
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err);
 /* Another view on the same trunk (critic: {share: policy}); `source` gives the head, may be NULL. */
 int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
