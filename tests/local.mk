@@ -41,3 +41,4 @@ include tests/algorithms/local.mk
 include tests/model/local.mk
 include tests/text/local.mk
 include tests/rewards/local.mk
+include tests/engine/local.mk
