@@ -1,5 +1,10 @@
 core_libcore_la_SOURCES += \
 	core/cli/cli.c core/cli/cli.h core/cli/commands.h \
+	core/cli/cli_generate.c \
+	core/cli/eval.c \
+	core/cli/logprobs.c \
 	core/cli/plugins.c \
+	core/cli/rows.c core/cli/rows.h \
 	core/cli/schema.c \
+	core/cli/score.c \
 	core/cli/session.c core/cli/session.h
