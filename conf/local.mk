@@ -1,3 +1,14 @@
 # Pipelines, autotools macros, packaging, documentation, demo.
 EXTRA_DIST += conf/autotools/m4/rein_cuda.m4 conf/autotools/m4/rein_core_dir.m4
 EXTRA_DIST += README.md LICENSE NEWS.md CONTRIBUTING.md bootstrap conf/packages.sh
+
+# The demo is installed whole, so that `$(pkgdatadir)/demo/demo.sh` runs without the source.
+demodir = $(pkgdatadir)/demo
+demodatadir = $(demodir)/data
+demomodeldir = $(demodir)/model
+dist_demo_DATA = conf/demo/pipeline.yaml conf/demo/grammar.awk conf/demo/judge.awk conf/demo/show.awk
+dist_demo_SCRIPTS = conf/demo/demo.sh
+dist_demodata_DATA = conf/demo/data/sft.jsonl conf/demo/data/sft-eval.jsonl conf/demo/data/pairs.jsonl \
+	conf/demo/data/pairs-eval.jsonl conf/demo/data/prompts.jsonl conf/demo/data/held-out.jsonl
+dist_demomodel_DATA = conf/demo/model/config.json conf/demo/model/tokenizer.json conf/demo/model/tokenizer_config.json
+EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk conf/demo/make_tokenizer.py

@@ -1,5 +1,7 @@
-# The demo held to its promises. Minutes, so not a part of `make check`.
+# The demo's data, quickly; and the demo itself, held to its promises. Minutes, so not a part of `make check`.
+TESTS += tests/demo/check_data.sh
 SLOW_TESTS =
+EXTRA_DIST += tests/demo/check_data.sh
 
 .PHONY: check-slow
 check-slow: all
