@@ -1,13 +1,17 @@
 if HAVE_CHECK
-check_PROGRAMS += tests/engine/check_engine tests/engine/check_reference
+check_PROGRAMS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
 tests_engine_check_engine_SOURCES = tests/engine/check_engine.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
 tests_engine_check_engine_CPPFLAGS = $(TEST_CPP)
 tests_engine_check_engine_CFLAGS = $(TEST_CC)
 tests_engine_check_engine_LDADD = $(TEST_LINK) -lm
+tests_engine_check_model_SOURCES = tests/engine/check_model.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_model_CPPFLAGS = $(TEST_CPP)
+tests_engine_check_model_CFLAGS = $(TEST_CC)
+tests_engine_check_model_LDADD = $(TEST_LINK) -lm
 tests_engine_check_reference_SOURCES = tests/engine/check_reference.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
 tests_engine_check_reference_CPPFLAGS = $(TEST_CPP)
 tests_engine_check_reference_CFLAGS = $(TEST_CC)
 tests_engine_check_reference_LDADD = $(TEST_LINK) -lm
-TESTS += tests/engine/check_engine tests/engine/check_reference
+TESTS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
 endif
 EXTRA_DIST += tests/golden/generate_engine.py tests/golden/engine.json
