@@ -1,6 +1,6 @@
 EXTRA_DIST += tests/model/rope.json tests/peer/make_rope_golden.py
 if HAVE_CHECK
-check_PROGRAMS += tests/model/check_config tests/model/check_safetensors
+check_PROGRAMS += tests/model/check_config tests/model/check_safetensors tests/model/check_gguf
 tests_model_check_config_SOURCES = tests/model/check_config.c tests/tap.h
 tests_model_check_config_CPPFLAGS = $(TEST_CPP)
 tests_model_check_config_CFLAGS = $(TEST_CC)
@@ -9,5 +9,9 @@ tests_model_check_safetensors_SOURCES = tests/model/check_safetensors.c tests/ta
 tests_model_check_safetensors_CPPFLAGS = $(TEST_CPP)
 tests_model_check_safetensors_CFLAGS = $(TEST_CC)
 tests_model_check_safetensors_LDADD = $(TEST_LINK)
-TESTS += tests/model/check_config tests/model/check_safetensors
+tests_model_check_gguf_SOURCES = tests/model/check_gguf.c tests/model/gguf_build.h tests/tap.h
+tests_model_check_gguf_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/model
+tests_model_check_gguf_CFLAGS = $(TEST_CC)
+tests_model_check_gguf_LDADD = $(TEST_LINK)
+TESTS += tests/model/check_config tests/model/check_safetensors tests/model/check_gguf
 endif
