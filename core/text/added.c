@@ -228,8 +228,22 @@ static void widen(const struct added_token *t, const char *text, size_t length, 
             *end += n;
 }
 
-int added_split(const struct added *a, bool normalized, bool special, const char *text, size_t length, bool first,
-                struct pieces *out, struct error *err) {
+bool added_ordinary(const struct added_rules *rules, size_t start, size_t end) {
+    size_t low = 0, high = rules->count;
+
+    /* the first range that ends behind `start` */
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (rules->ordinary[middle].end <= start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < rules->count && rules->ordinary[low].start < end;
+}
+
+int added_split(const struct added *a, bool normalized, const struct added_rules *rules, const char *text,
+                size_t length, bool first, struct pieces *out, struct error *err) {
     const struct needles *needles = normalized ? &a->normalized : &a->plain;
     size_t done = 0;
 
@@ -241,8 +255,14 @@ int added_split(const struct added *a, bool normalized, bool special, const char
             at++;
             continue;
         }
-        at = end = start + n->length;
-        if ((n->token->special && !special) || (n->token->single_word && !stands_alone(text, length, start, end)))
+        end = start + n->length;
+        if (n->token->special && added_ordinary(rules, rules->origin + start, rules->origin + end)) {
+            at++;
+            continue;
+        }
+        at = end;
+        if ((n->token->special && !rules->special) ||
+            (n->token->single_word && !stands_alone(text, length, start, end)))
             continue;
         widen(n->token, text, length, done, &start, &end);
         if (start > done && pieces_copy(out, text + done, start - done, -1, first && done == 0, err) != 0)

@@ -317,33 +317,39 @@ void tokenizer_free(struct tokenizer *t) {
 /* ---- text to ids -------------------------------------------------------- */
 
 /* Added tokens of the text as it came, then of its normal form, then the pre-tokenizer. */
-static int cut(const struct tokenizer *t, const char *text, size_t length, bool special, struct pieces *out,
-               struct error *err) {
+static int cut(const struct tokenizer *t, const char *text, size_t length, const struct added_rules *rules,
+               struct pieces *out, struct error *err) {
     struct pieces raw = {0};
     struct buffer form = {0};
-    int rc = added_split(t->added, false, special, text, length, true, &raw, err);
+    int rc = added_split(t->added, false, rules, text, length, true, &raw, err);
 
     for (size_t i = 0; rc == 0 && i < raw.count; i++) {
         const struct piece *p = &raw.items[i];
+        struct added_rules inner = {.special = rules->special};
         if (p->id >= 0) {
             rc = pieces_copy(out, piece_text(&raw, p), p->length, p->id, p->first, err);
             continue;
         }
+        /* the raw pieces follow one another as in the text; a normal form has places of its own */
+        if (t->normalizer == NULL)
+            inner = (struct added_rules){rules->special, rules->ordinary, rules->count, p->start};
+        else if (added_ordinary(rules, p->start, p->start + p->length))
+            inner.special = false;
         buffer_clear(&form);
         rc = normalizer_run(t->normalizer, piece_text(&raw, p), p->length, &form, err);
         if (rc == 0 && form.length > 0)
-            rc = added_split(t->added, true, special, form.data, form.length, p->first, out, err);
+            rc = added_split(t->added, true, &inner, form.data, form.length, p->first, out, err);
     }
     pieces_free(&raw);
     buffer_free(&form);
     return rc == 0 ? pretokenizer_run(t->pretokenizer, out, err) : rc;
 }
 
-static int encode(const struct tokenizer *t, const char *text, size_t length, bool special, struct ids *out,
-                  struct error *err) {
+static int encode(const struct tokenizer *t, const char *text, size_t length, const struct added_rules *rules,
+                  struct ids *out, struct error *err) {
     struct pieces pieces = {0};
     struct bpe_scratch scratch = {0};
-    int rc = cut(t, text, length, special, &pieces, err);
+    int rc = cut(t, text, length, rules, &pieces, err);
 
     for (size_t i = 0; rc == 0 && i < pieces.count; i++) {
         const struct piece *p = &pieces.items[i];
@@ -355,26 +361,32 @@ static int encode(const struct tokenizer *t, const char *text, size_t length, bo
     return rc;
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, unsigned flags, struct ids *out,
-                     struct error *err) {
-    struct buffer repaired = {0};
+int tokenizer_encode_ranges(const struct tokenizer *t, const char *text, size_t length, unsigned flags,
+                            const struct text_range *ordinary, size_t count, struct ids *out, struct error *err) {
+    const struct added_rules rules = {(flags & TOKENIZE_SPECIAL) != 0, ordinary, count, 0};
     int rc = 0;
 
-    if (utf8_valid_prefix(text, length) != length) {
-        text_repair(text, length, &repaired);
-        if (repaired.failed) {
-            buffer_free(&repaired);
-            return error_nomem(err, "a text");
-        }
-        text = repaired.data;
-        length = repaired.length;
-    }
+    if (utf8_valid_prefix(text, length) != length)
+        return error_input(err, "a text is not well-formed UTF-8");
     if (flags & TOKENIZE_BOS)
         rc = ids_append(out, t->prefix.data, t->prefix.count, err);
     if (rc == 0)
-        rc = encode(t, text, length, (flags & TOKENIZE_SPECIAL) != 0, out, err);
+        rc = encode(t, text, length, &rules, out, err);
     if (rc == 0 && (flags & TOKENIZE_BOS))
         rc = ids_append(out, t->suffix.data, t->suffix.count, err);
+    return rc;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, unsigned flags, struct ids *out,
+                     struct error *err) {
+    struct buffer repaired = {0};
+    int rc;
+
+    if (utf8_valid_prefix(text, length) == length)
+        return tokenizer_encode_ranges(t, text, length, flags, NULL, 0, out, err);
+    text_repair(text, length, &repaired);
+    rc = repaired.failed ? error_nomem(err, "a text")
+                         : tokenizer_encode_ranges(t, repaired.data, repaired.length, flags, NULL, 0, out, err);
     buffer_free(&repaired);
     return rc;
 }

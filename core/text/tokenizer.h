@@ -47,6 +47,13 @@ const char *tokenizer_config_json(const struct tokenizer *t, size_t *length);
 /* Appends the ids of `text` (any bytes; ill-formed UTF-8 is replaced by U+FFFD as Hugging Face does). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length, unsigned flags, struct ids *out,
                      struct error *err);
+/* The same when parts of `text` (sorted, apart from one another) are somebody's words: special tokens written there
+ * stay ordinary characters, while outside they are recognised as `flags` say. `text` must be well-formed. */
+struct text_range {
+    size_t start, end;
+};
+int tokenizer_encode_ranges(const struct tokenizer *t, const char *text, size_t length, unsigned flags,
+                            const struct text_range *ordinary, size_t count, struct ids *out, struct error *err);
 /* Appends the text of `count` ids; ill-formed UTF-8 becomes U+FFFD. Ids outside the vocabulary give nothing. */
 void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special, struct buffer *out);
 /* The bytes of one token as they appear in the middle of text (for streaming); not NUL-terminated. */
