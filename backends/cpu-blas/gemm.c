@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "blas.h"
+#include "device.h"
+
+/* Whole column blocks and row blocks of every ISA level (NR divides 32, MR divides 48, nearly). */
+enum { STEP_N = 32, STEP_M = 48, SKINNY = 32 };
+
+void gemm_part(const struct device *d, const struct gemm *g, int thread) {
+    if (d->blas && g->b_dtype == REIN_F32 && g->m > SKINNY)
+        blas_gemm(g);
+    else
+        d->k->gemm(g, device_scratch(d, thread));
+}
+
+struct grid {
+    const struct device *d;
+    const struct gemm *g;
+    int64_t part_m, part_n, columns;
+};
+
+static void run_cell(void *ctx, int64_t i, int thread) {
+    const struct grid *grid = ctx;
+    const struct gemm *g = grid->g;
+    int64_t m0 = i / grid->columns * grid->part_m, n0 = i % grid->columns * grid->part_n;
+    int64_t size = g->b_dtype == REIN_F32 ? 4 : 2;
+    struct gemm part = *g;
+
+    part.m = least(grid->part_m, g->m - m0);
+    part.n = least(grid->part_n, g->n - n0);
+    part.a += g->a_t ? m0 : m0 * g->lda;
+    part.b = (const char *)g->b + (g->b_t ? n0 * g->ldb : n0) * size;
+    part.c += m0 * g->ldc + n0;
+    part.bias = g->bias ? g->bias + n0 : NULL;
+    gemm_part(grid->d, &part, thread);
+}
+
+static int64_t cut(int64_t n, int64_t pieces, int64_t step) {
+    int64_t part = (n + pieces - 1) / pieces;
+
+    return (part + step - 1) / step * step;
+}
+
+/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where it is
+ * cut changes no bit of our own kernels' results. */
+void gemm_run(const struct device *d, const struct gemm *g) {
+    struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n};
+    int64_t pieces = d->threads > 1 ? d->threads * 2 : 1, rows;
+
+    if (g->m == 0 || g->n == 0)
+        return;
+    if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
+        if (g->a_t) {
+            grid.part_m = cut(g->m, pieces, STEP_M);
+            rows = (g->m + grid.part_m - 1) / grid.part_m;
+            grid.part_n = cut(g->n, (pieces + rows - 1) / rows, STEP_N);
+        } else {
+            grid.part_n = cut(g->n, pieces, STEP_N);
+            rows = (g->n + grid.part_n - 1) / grid.part_n;
+            grid.part_m = cut(g->m, (pieces + rows - 1) / rows, STEP_M);
+        }
+    }
+    grid.columns = (g->n + grid.part_n - 1) / grid.part_n;
+    parallel_for(d, (g->m + grid.part_m - 1) / grid.part_m * grid.columns, run_cell, &grid);
+}

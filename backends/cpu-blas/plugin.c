@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The backend for CPUs: own kernels for three instruction set levels, a CBLAS library for the large products where it has
+ * the better ones, OpenMP threads.
+ */
+#include "blas.h"
+#include "device.h"
+
+#include <rein/plugin.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ISA_AUTO, ISA_BASELINE, ISA_V3, ISA_V4 };
+enum { GEMM_AUTO, GEMM_OWN, GEMM_BLAS };
+enum { MOST_THREADS = 512 };
+
+struct config {
+    int64_t isa, gemm;
+};
+
+static const char *const isa_choices[] = {"auto", "baseline", "v3", "v4", NULL};
+static const char *const gemm_choices[] = {"auto", "own", "blas", NULL};
+
+static const struct rein_param params[] = {
+    {.name = "isa", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, isa), .dflt = "auto",
+     .choices = isa_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
+     .doc = "Instruction set of the kernels: the best this processor has, or one of x86-64's levels (v3: AVX2, v4: "
+            "AVX-512)."},
+    {.name = "gemm", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, gemm), .dflt = "auto",
+     .choices = gemm_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
+     .doc = "Who computes products of more than 32 rows: our kernels, the BLAS library, or whichever is the better on "
+            "this kind of processor."},
+    {.name = NULL},
+};
+
+static bool has_v3(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+static bool has_v4(void) {
+#if defined(__x86_64__)
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
+/* The kernels for a choice of `isa`, or NULL when the processor has not got it. */
+static const struct cpu_kernels *pick_kernels(int64_t isa) {
+#if defined(__x86_64__)
+    if (has_v4() && (isa == ISA_AUTO || isa == ISA_V4))
+        return &cpu_kernels_v4;
+    if (has_v3() && (isa == ISA_AUTO || isa == ISA_V3))
+        return &cpu_kernels_v3;
+#endif
+    return isa == ISA_AUTO || isa == ISA_BASELINE ? &cpu_kernels_baseline : NULL;
+}
+
+static rein_status cpu_probe(struct rein_probe *out) {
+    char library[100];
+
+    blas_describe(library, sizeof(library));
+    out->score = 50;
+    out->devices = 1;
+    snprintf(out->reason, sizeof(out->reason), "%s kernels, %d threads, %s", pick_kernels(ISA_AUTO)->name,
+             parallel_default_threads(), library);
+    return REIN_OK;
+}
+
+static void cpu_close(void *dev) {
+    struct device *d = dev;
+    const struct rein_host *host = d->host;
+
+    if (d->blas)
+        blas_restore(d->blas_threads);
+    for (int i = 0; i < WORK_COUNT; i++)
+        if (d->work[i].memory)
+            host->free(host->ctx, d->work[i].memory);
+    if (d->rope.memory)
+        host->free(host->ctx, d->rope.memory);
+    if (d->scratch)
+        host->free(host->ctx, d->scratch);
+    host->free(host->ctx, d);
+}
+
+/* Our products beat or match OpenBLAS with AVX2 and AVX-512 and give the same bits whatever the batch; without
+ * them the library's kernels for this processor are the better, unless it does not know it. */
+static rein_status set_up_blas(struct device *d, int64_t choice) {
+    const char *why;
+
+    d->blas = choice == GEMM_BLAS || (choice == GEMM_AUTO && d->k == &cpu_kernels_baseline && !blas_is_old());
+    if (!d->blas)
+        return REIN_OK;
+    d->blas_threads = blas_single();
+    why = blas_self_test();
+    return why ? d->host->fail(d->host->ctx, REIN_ERR_DEVICE, why) : REIN_OK;
+}
+
+static rein_status cpu_open(const struct rein_host *host, const void *config, const struct rein_open *how, void **dev) {
+    const struct config *c = config;
+    const struct cpu_kernels *k = pick_kernels(c->isa);
+    char library[100];
+    struct device *d;
+    rein_status rc;
+
+    if (how->device != 0)
+        return host->fail(host->ctx, REIN_ERR_ARG, "cpu-blas: there is only device 0");
+    if (!k)
+        return host->fail_param(host->ctx, "isa", "this processor has no such instructions");
+    d = host->alloc(host->ctx, sizeof(*d));
+    if (!d)
+        return host->fail(host->ctx, REIN_ERR_NOMEM, "cpu-blas: out of memory");
+    memset(d, 0, sizeof(*d));
+    d->host = host;
+    d->k = k;
+    d->threads = how->threads ? (int)least(how->threads, MOST_THREADS) : parallel_default_threads();
+    d->scratch = host->alloc(host->ctx, (size_t)d->threads * SCRATCH_BYTES);
+    rc = d->scratch ? set_up_blas(d, c->gemm) : device_nomem(d);
+    if (rc) {
+        cpu_close(d);
+        return rc;
+    }
+    blas_describe(library, sizeof(library));
+    snprintf(d->text, sizeof(d->text), "%d thread%s, %s kernels, products of more than 32 rows by %s", d->threads,
+             d->threads == 1 ? "" : "s", k->name, d->blas ? library : "our own");
+    *dev = d;
+    return REIN_OK;
+}
+
+rein_status device_nomem(struct device *d) {
+    return d->host->fail(d->host->ctx, REIN_ERR_NOMEM, "cpu-blas: out of memory");
+}
+
+void *device_work(struct device *d, int slot, int64_t count, size_t size) {
+    size_t bytes;
+
+    if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes)) {
+        device_nomem(d);
+        return NULL;
+    }
+    bytes = bytes ? bytes : 1;
+    if (bytes > d->work[slot].bytes) {
+        if (d->work[slot].memory)
+            d->host->free(d->host->ctx, d->work[slot].memory);
+        d->work[slot].bytes = 0;
+        d->work[slot].memory = d->host->alloc(d->host->ctx, bytes);
+        if (!d->work[slot].memory) {
+            device_nomem(d);
+            return NULL;
+        }
+        d->work[slot].bytes = bytes;
+    }
+    return d->work[slot].memory;
+}
+
+static rein_status cpu_alloc(void *dev, size_t bytes, void **ptr) {
+    struct device *d = dev;
+
+    *ptr = d->host->alloc(d->host->ctx, bytes ? bytes : 1);
+    return *ptr ? REIN_OK : device_nomem(d);
+}
+
+static void cpu_free(void *dev, void *ptr) {
+    struct device *d = dev;
+
+    if (ptr)
+        d->host->free(d->host->ctx, ptr);
+}
+
+static rein_status cpu_copy(void *dev, void *dst, const void *src, size_t bytes, uint32_t direction) {
+    (void)dev;
+    (void)direction;
+    if (bytes)
+        memmove(dst, src, bytes);
+    return REIN_OK;
+}
+
+static rein_status cpu_fill(void *dev, void *ptr, uint8_t byte, size_t bytes) {
+    (void)dev;
+    if (bytes)
+        memset(ptr, byte, bytes);
+    return REIN_OK;
+}
+
+static rein_status cpu_sync(void *dev) {
+    (void)dev;
+    return REIN_OK;
+}
+
+static const char *cpu_describe(void *dev) {
+    return ((struct device *)dev)->text;
+}
+
+static const struct rein_kernels kernels = {
+    .size = sizeof(kernels),
+    .linear = cpu_linear,
+    .linear_dx = cpu_linear_dx,
+    .linear_dw = cpu_linear_dw,
+    .embedding = cpu_embedding,
+    .embedding_dw = cpu_embedding_dw,
+    .norm = cpu_norm,
+    .norm_dx = cpu_norm_dx,
+    .rope = cpu_rope,
+    .activation = cpu_activation,
+    .activation_dx = cpu_activation_dx,
+    .attention = cpu_attention,
+    .attention_dx = cpu_attention_dx,
+    .head = cpu_head,
+    .head_dx = cpu_head_dx,
+    .sample = cpu_sample,
+    .adamw = cpu_adamw,
+    .sum_squares = cpu_sum_squares,
+    .axpy = cpu_axpy,
+    .gather = cpu_gather,
+    .cast = cpu_cast,
+};
+
+static const struct rein_backend_ops ops = {
+    .size = sizeof(ops),
+    .flags = REIN_MEMORY_HOST,
+    .probe = cpu_probe,
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .copy = cpu_copy,
+    .fill = cpu_fill,
+    .sync = cpu_sync,
+    .kernels = &kernels,
+    .describe = cpu_describe,
+};
+
+static const struct rein_plugin plugin = {
+    .size = sizeof(plugin),
+    .abi = REIN_ABI_VERSION,
+    .kind = REIN_KIND_BACKEND,
+    .name = "cpu-blas",
+    .version = "0.1.0",
+    .license = "MIT",
+    .summary = "The CPU: vector kernels for AVX-512, AVX2 and plain C, a BLAS library, and threads.",
+    .params = params,
+    .param_stride = sizeof(struct rein_param),
+    .config_size = sizeof(struct config),
+    .ops = &ops,
+};
+
+const struct rein_plugin *rein_plugin_entry(uint32_t index) {
+    return index == 0 ? &plugin : NULL;
+}
