@@ -42,3 +42,4 @@ include tests/model/local.mk
 include tests/text/local.mk
 include tests/rewards/local.mk
 include tests/engine/local.mk
+include tests/backends/local.mk

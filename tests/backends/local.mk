@@ -1,0 +1,2 @@
+TESTS += tests/backends/conform.sh
+EXTRA_DIST += tests/backends/conform.sh
