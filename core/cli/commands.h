@@ -7,6 +7,7 @@
 /* X(name) for each `const struct command command_name` */
 #define COMMANDS(X) \
     X(plugins) \
-    X(schema)
+    X(schema) \
+    X(report)
 
 #endif

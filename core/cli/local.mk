@@ -1,6 +1,7 @@
 core_libcore_la_SOURCES += \
 	core/cli/cli.c core/cli/cli.h core/cli/commands.h \
 	core/cli/cli_generate.c \
+	core/cli/cli_report.c \
 	core/cli/eval.c \
 	core/cli/logprobs.c \
 	core/cli/plugins.c \

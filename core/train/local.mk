@@ -1,7 +1,22 @@
 core_libcore_la_SOURCES += \
 	core/train/batch.c core/train/batch.h \
+	core/train/checkpoint.c core/train/checkpoint.h \
+	core/train/data.c core/train/data.h \
+	core/train/learner.c core/train/learner.h \
 	core/train/metrics.c core/train/metrics.h \
+	core/train/offpolicy.c core/train/offpolicy.h \
+	core/train/onpolicy.c core/train/onpolicy.h \
 	core/train/optimizer.c core/train/optimizer.h \
+	core/train/order.c core/train/order.h \
+	core/train/rollout.c core/train/rollout.h \
+	core/train/run.c core/train/run.h \
 	core/train/samples.c core/train/samples.h \
+	core/train/save.c core/train/save.h \
 	core/train/schedule.c core/train/schedule.h \
-	core/train/stage.h
+	core/train/scorer.c core/train/scorer.h \
+	core/train/scoring.c core/train/scoring.h \
+	core/train/signals.c core/train/signals.h \
+	core/train/stage.c core/train/stage.h \
+	core/train/state.c core/train/state.h \
+	core/train/step.c core/train/step.h \
+	core/train/trainer.c core/train/trainer.h

@@ -77,28 +77,45 @@ static bool takes_part(const struct optimizer_slot *slot, int owner) {
     return owner == OPTIMIZER_ALL || slot->owner == (uint32_t)owner;
 }
 
+/* Sums of squares of all gradients, or of all weights, one for each slot. */
+static int sum_squares(const struct optimizer *o, bool weights, double *out, struct error *err) {
+    for (size_t i = 0; i < o->count; i++) {
+        const struct model_param *p = o->slots[i].param;
+        const struct rein_sum_squares a = {.size = sizeof(a), .n = (int64_t)elements(p),
+                                           .x = weights ? (const float *)p->w.data : p->grad, .out = &out[i]};
+
+        if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0)
+            return -1;
+    }
+    return backend_sync(o->backend, err);
+}
+
 int optimizer_norm(const struct optimizer *o, int owner, double *norm, struct error *err) {
     double total = 0, *squares = mem_zeros(o->count, sizeof(*squares));
-    int rc = -1;
+    int rc;
 
     if (squares == NULL)
         return error_nomem(err, "gradient norm");
-    for (size_t i = 0; i < o->count; i++) {
-        const struct model_param *p = o->slots[i].param;
-        const struct rein_sum_squares a = {
-            .size = sizeof(a), .n = (int64_t)elements(p), .x = p->grad, .out = &squares[i]};
-
-        if (takes_part(&o->slots[i], owner) &&
-            backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0)
-            goto out;
-    }
-    if (backend_sync(o->backend, err) != 0)
-        goto out;
+    rc = sum_squares(o, false, squares, err);
     for (size_t i = 0; i < o->count; i++)
-        total += squares[i];
+        if (takes_part(&o->slots[i], owner))
+            total += squares[i];
     *norm = sqrt(total);
-    rc = 0;
-out:
+    free(squares);
+    return rc;
+}
+
+/* A sum of squares of float32 numbers in float64 cannot overflow: it is finite when they all are. */
+int optimizer_check_finite(const struct optimizer *o, struct error *err) {
+    double *squares = mem_zeros(o->count, sizeof(*squares));
+    int rc;
+
+    if (squares == NULL)
+        return error_nomem(err, "weights");
+    rc = sum_squares(o, true, squares, err);
+    for (size_t i = 0; rc == 0 && i < o->count; i++)
+        if (!isfinite(squares[i]))
+            rc = error_run(err, "%s holds a number that is not finite: not saved", o->slots[i].param->name);
     free(squares);
     return rc;
 }

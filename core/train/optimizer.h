@@ -48,6 +48,8 @@ int optimizer_norm(const struct optimizer *o, int owner, double *norm, struct er
  * or OPTIMIZER_ALL. `norm` is optimizer_norm's. */
 int optimizer_step(struct optimizer *o, int owner, double factor, double norm, struct error *err);
 
+/* 0 when every weight is a finite number, else -1 with an error that names the parameter. */
+int optimizer_check_finite(const struct optimizer *o, struct error *err);
 uint64_t optimizer_elements(const struct optimizer *o);
 
 #endif

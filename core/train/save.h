@@ -1,0 +1,13 @@
+/* core/train/save.h - the models that a stage leaves behind.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_SAVE_H
+#define REIN_CORE_SAVE_H
+
+#include "train/run.h"
+
+/* <output>/critic, then <output>/model: each appears whole or not at all, and model comes last, so that its
+ * being there means that the stage is done. */
+int save_models(struct run *r, struct error *err);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/step.h"
+
+#include "train/signals.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Everything about the part in work. */
+struct work {
+    struct step *step;
+    const struct step_request *request;
+    const struct step_part *part;
+    struct batch_norms norms;
+    struct trainer_forward how;
+    double sums[REIN_MAX_SUMS];
+    char prefix[METRICS_NAME];
+    struct step_result *out;
+};
+
+void step_free(struct step *s) {
+    batch_free(&s->batch);
+}
+
+static uint32_t micro_count(const struct work *w, uint32_t at) {
+    const uint32_t left = w->part->count - at;
+
+    return left < w->request->micro ? left : w->request->micro;
+}
+
+static int load(struct work *w, uint32_t at, bool keep, struct error *err) {
+    struct batch *b = &w->step->batch;
+
+    w->how.keep = keep;
+    if (signals_check(err) != 0 ||
+        batch_build(b, w->part->samples, w->part->units + at, micro_count(w, at), &w->norms, err) != 0)
+        return -1;
+    if (w->request->eval)
+        b->view.flags |= REIN_BATCH_EVAL;
+    return trainer_forward(w->step->trainer, b, &w->how, err);
+}
+
+/* What an algorithm cannot know: it sees no ids. */
+static void count_right(struct work *w) {
+    const struct batch *b = &w->step->batch;
+    double right = 0, tokens = 0;
+
+    for (uint32_t i = 0; i < b->view.tokens; i++)
+        if (b->view.mask == NULL || b->view.mask[i]) {
+            right += b->best[i] == b->targets[i];
+            tokens++;
+        }
+    metrics_add(&w->out->metrics, w->prefix, "mean_token_accuracy", REIN_METRIC_MEAN, right, tokens);
+}
+
+static void compare_old(struct work *w) {
+    const struct batch *b = &w->step->batch;
+    double sum = 0, most = 0, tokens = 0;
+
+    for (uint32_t i = 0; i < b->view.tokens; i++)
+        if (b->view.mask == NULL || b->view.mask[i]) {
+            const double d = fabs((double)b->logp[i] - (double)b->logp_old[i]);
+            sum += d;
+            most = fmax(most, d);
+            tokens++;
+        }
+    metrics_add(&w->out->metrics, NULL, "sampling/sampling_logp_difference/mean", REIN_METRIC_MEAN, sum, tokens);
+    metrics_add(&w->out->metrics, NULL, "sampling/sampling_logp_difference/max", REIN_METRIC_MAX, most, tokens);
+}
+
+static void scale(float *x, bool there, uint32_t n, double weight) {
+    for (uint32_t i = 0; there && i < n; i++)
+        x[i] = (float)(x[i] * weight);
+}
+
+static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *err) {
+    struct batch *b = &w->step->batch;
+    const double weight = w->part->learner->spec->weight;
+    double loss = 0;
+
+    if (!loaded && load(w, at, !w->request->eval, err) != 0)
+        return -1;
+    b->view.sums = w->part->learner->needs.sums ? w->sums : NULL;
+    if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), &loss, err) != 0)
+        return -1;
+    w->out->loss += weight * loss;
+    w->out->tokens += b->packed.offset[b->packed.count];
+    metrics_merge(&w->out->metrics, w->prefix, &w->step->page.table);
+    if (w->how.best)
+        count_right(w);
+    if (w->request->compare_old && b->view.logp_old != NULL && b->view.logp != NULL)
+        compare_old(w);
+    if (w->request->eval)
+        return 0;
+    if (weight != 1) {
+        scale(b->d_logp, b->view.logp != NULL, b->view.tokens, weight);
+        scale(b->d_entropy, b->view.entropy != NULL, b->view.tokens, weight);
+        scale(b->d_value, b->view.value != NULL, b->view.tokens, weight);
+        scale(b->d_score, b->view.score != NULL, b->view.rows, weight);
+    }
+    return trainer_backward(w->step->trainer, b, &w->how, w->request->critic_only, err);
+}
+
+/* The sums of the whole step, before its first loss. A step of one micro-batch runs the model only once. */
+static int measure(struct work *w, bool single, struct error *err) {
+    for (uint32_t at = 0; at < w->part->count; at += w->request->micro) {
+        if (load(w, at, single && !w->request->eval, err) != 0 ||
+            learner_measure(w->part->learner, &w->step->batch.view, w->sums, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int run_part(struct step *s, const struct step_request *r, const struct step_part *part, uint64_t done,
+                    uint64_t total, struct step_result *out, struct error *err) {
+    struct work w = {.step = s, .request = r, .part = part, .out = out};
+    const bool single = part->count <= r->micro, measured = part->learner->needs.sums > 0;
+
+    batch_norms(part->samples, part->units, part->count, &w.norms);
+    if (r->max_tokens > 0)
+        w.norms.max_tokens = r->max_tokens;
+    w.how = (struct trainer_forward){.needs = part->learner->needs.needs, .temperature = r->temperature,
+                                     .best = !r->on_policy && learner_needs(part->learner, REIN_NEED_LOGP)};
+    snprintf(w.prefix, sizeof(w.prefix), "%s%.50s", r->eval ? "eval_" : "", part->learner->prefix);
+    if (measured && measure(&w, single, err) != 0)
+        return -1;
+    for (uint32_t at = 0; at < part->count; at += r->micro) {
+        if (r->sink && r->sink->progress)
+            r->sink->progress(r->sink->ctx, r->eval ? "evaluating" : "training", done + at, total);
+        if (micro_batch(&w, at, measured && single, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Moves the weights when every number is finite. */
+static int update(struct step *s, const struct step_request *r, struct step_result *out, struct error *err) {
+    struct trainer *t = s->trainer;
+    const bool actor = !r->critic_only || t->shared;
+    const int owner = r->critic_only ? OWNER_CRITIC : OPTIMIZER_ALL;
+
+    if (actor && optimizer_norm(t->optimizer, owner, &out->grad_norm, err) != 0)
+        return -1;
+    if (t->critic_optimizer != NULL && optimizer_norm(t->critic_optimizer, OPTIMIZER_ALL, &out->critic_grad_norm, err) != 0)
+        return -1;
+    out->updated = isfinite(out->loss) && isfinite(out->grad_norm) && isfinite(out->critic_grad_norm);
+    if (!out->updated)
+        return 0;
+    if (actor && optimizer_step(t->optimizer, owner, r->factor, out->grad_norm, err) != 0)
+        return -1;
+    if (t->critic_optimizer != NULL &&
+        optimizer_step(t->critic_optimizer, OPTIMIZER_ALL, r->factor, out->critic_grad_norm, err) != 0)
+        return -1;
+    trainer_touch(t);
+    return 0;
+}
+
+int step_run(struct step *s, const struct step_request *r, struct step_result *out, struct error *err) {
+    uint64_t total = 0, done = 0;
+
+    out->loss = out->grad_norm = out->critic_grad_norm = 0;
+    out->updated = false;
+    out->tokens = 0;
+    metrics_clear(&out->metrics);
+    for (size_t i = 0; i < r->count; i++)
+        total += r->parts[i].count;
+    if (!r->eval) {
+        if (optimizer_zero_grad(s->trainer->optimizer, err) != 0)
+            return -1;
+        if (s->trainer->critic_optimizer != NULL && optimizer_zero_grad(s->trainer->critic_optimizer, err) != 0)
+            return -1;
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        if (run_part(s, r, &r->parts[i], done, total, out, err) != 0)
+            return -1;
+        done += r->parts[i].count;
+    }
+    return r->eval ? 0 : update(s, r, out, err);
+}
