@@ -12,3 +12,7 @@ dist_demodata_DATA = conf/demo/data/sft.jsonl conf/demo/data/sft-eval.jsonl conf
 	conf/demo/data/pairs-eval.jsonl conf/demo/data/prompts.jsonl conf/demo/data/held-out.jsonl
 dist_demomodel_DATA = conf/demo/model/config.json conf/demo/model/tokenizer.json conf/demo/model/tokenizer_config.json
 EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk conf/demo/make_tokenizer.py
+
+pipelinesdir = $(pkgdatadir)/pipelines
+dist_pipelines_DATA = conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
+dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py
