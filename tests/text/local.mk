@@ -13,7 +13,28 @@ tests_text_check_tokenizer_CPPFLAGS = $(TEST_CPP)
 tests_text_check_tokenizer_CFLAGS = $(TEST_CC)
 tests_text_check_tokenizer_LDADD = $(TEST_LINK)
 TESTS += tests/text/check_tokenizer
+
+check_PROGRAMS += tests/text/check_template
+tests_text_check_template_SOURCES = tests/text/check_template.c tests/tap.h
+tests_text_check_template_CPPFLAGS = $(TEST_CPP)
+tests_text_check_template_CFLAGS = $(TEST_CC)
+tests_text_check_template_LDADD = $(TEST_LINK)
+TESTS += tests/text/check_template
+
+check_PROGRAMS += tests/text/check_dataset
+tests_text_check_dataset_SOURCES = tests/text/check_dataset.c tests/tap.h
+tests_text_check_dataset_CPPFLAGS = $(TEST_CPP)
+tests_text_check_dataset_CFLAGS = $(TEST_CC) $(ZLIB_CFLAGS)
+tests_text_check_dataset_LDADD = $(TEST_LINK) $(ZLIB_LIBS)
+TESTS += tests/text/check_dataset
 endif
 
 EXTRA_DIST += tests/golden/generate_tokenizers.py tests/golden/tokenizers/bytes.json \
 	tests/golden/tokenizers/pieces.json tests/golden/tokenizers/variants.jsonl tests/peer/tokenizers_compare.py
+
+EXTRA_DIST += tests/golden/generate_templates.py tests/golden/templates/texts.jsonl \
+	tests/golden/templates/alpaca.jinja tests/golden/templates/chatml.jinja \
+	tests/golden/templates/chatml-escaped.jinja tests/golden/templates/chatml-guarded.jinja \
+	tests/golden/templates/chatml-lines.jinja tests/golden/templates/llama3.jinja \
+	tests/golden/templates/plain.jinja tests/golden/templates/qwen2.5.jinja tests/golden/templates/qwen3.jinja \
+	tests/golden/templates/smollm2.jinja tests/golden/templates/zephyr.jinja
