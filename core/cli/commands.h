@@ -8,6 +8,8 @@
 #define COMMANDS(X) \
     X(plugins) \
     X(schema) \
-    X(report)
+    X(report) \
+    X(import) \
+    X(inspect)
 
 #endif

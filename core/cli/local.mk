@@ -3,6 +3,8 @@ core_libcore_la_SOURCES += \
 	core/cli/cli_generate.c \
 	core/cli/cli_report.c \
 	core/cli/eval.c \
+	core/cli/import.c \
+	core/cli/inspect.c \
 	core/cli/logprobs.c \
 	core/cli/plugins.c \
 	core/cli/rows.c core/cli/rows.h \

@@ -1,2 +1,6 @@
 EXTRA_DIST += tests/cli/lib.sh tests/cli/plugins.sh
 TESTS += tests/cli/plugins.sh
+EXTRA_DIST += tests/cli/files.sh
+if HAVE_CHECK
+TESTS += tests/cli/files.sh
+endif

@@ -13,5 +13,11 @@ tests_model_check_gguf_SOURCES = tests/model/check_gguf.c tests/model/gguf_build
 tests_model_check_gguf_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/model
 tests_model_check_gguf_CFLAGS = $(TEST_CC)
 tests_model_check_gguf_LDADD = $(TEST_LINK)
+# for tests/cli/files.sh
+check_PROGRAMS += tests/model/make_gguf
+tests_model_make_gguf_SOURCES = tests/model/make_gguf.c tests/model/gguf_build.h
+tests_model_make_gguf_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/model
+tests_model_make_gguf_CFLAGS = $(TEST_CC)
+tests_model_make_gguf_LDADD = $(TEST_LINK)
 TESTS += tests/model/check_config tests/model/check_safetensors tests/model/check_gguf
 endif

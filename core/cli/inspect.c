@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "cli/cli.h"
+#include "model/config.h"
+#include "model/dtype.h"
+#include "model/tensors.h"
+#include "text/tokenizer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a path holds; each part may be missing. */
+struct contents {
+    const char *path;
+    struct tensors *tensors;
+    struct model_config config;
+    struct tokenizer *tokenizer;
+};
+
+static bool is_in(const char *folder, const char *name) {
+    char *path = file_join(folder, name);
+    const bool there = path != NULL && file_exists(path);
+
+    free(path);
+    return there;
+}
+
+static int open_folder(struct contents *c, struct error *err) {
+    const bool weights = is_in(c->path, "model.safetensors") || is_in(c->path, "model.safetensors.index.json");
+
+    if (!weights && !is_in(c->path, "config.json"))
+        return error_input(err, "%s: has neither config.json nor model.safetensors", c->path);
+    if (is_in(c->path, "config.json") && config_load(c->path, &c->config, err) != 0)
+        return -1;
+    if (is_in(c->path, "tokenizer.json") && tokenizer_load(c->path, &c->tokenizer, err) != 0)
+        return -1;
+    return weights ? tensors_open(c->path, &c->tensors, err) : 0;
+}
+
+static int open_gguf(struct contents *c, struct error *err) {
+    char *json, *settings;
+    int rc;
+
+    if (tensors_config(c->tensors, &c->config, err) != 0 || tensors_tokenizer(c->tensors, &json, &settings, err) != 0)
+        return -1;
+    rc = tokenizer_parse(json, strlen(json), settings, strlen(settings), c->path, &c->tokenizer, err);
+    free(json);
+    free(settings);
+    return rc;
+}
+
+static int open_contents(struct contents *c, struct error *err) {
+    if (file_is_folder(c->path))
+        return open_folder(c, err);
+    if (tensors_open(c->path, &c->tensors, err) != 0)
+        return -1;
+    return tensors_is_gguf(c->tensors) ? open_gguf(c, err) : 0;
+}
+
+static void close_contents(struct contents *c) {
+    tensors_close(c->tensors);
+    config_free(&c->config);
+    tokenizer_free(c->tokenizer);
+}
+
+static const char *format_of(const struct contents *c) {
+    if (c->tensors == NULL)
+        return "folder without weights";
+    if (tensors_is_gguf(c->tensors))
+        return "gguf";
+    return file_is_folder(c->path) ? "huggingface" : "safetensors";
+}
+
+static uint64_t parameters(const struct contents *c) {
+    uint64_t sum = 0;
+
+    for (size_t i = 0; c->tensors != NULL && i < tensors_count(c->tensors); i++)
+        sum += tensors_at(c->tensors, i)->elements;
+    return sum;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+
+static json_t *id_json(int32_t id) {
+    return id < 0 ? json_null() : json_integer(id);
+}
+
+static json_t *config_json(const struct model_config *c) {
+    json_t *eos = json_array();
+
+    for (uint32_t i = 0; i < c->neos; i++)
+        json_array_append_new(eos, json_integer(c->eos[i]));
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:s, s:o, s:o, s:o}",
+                     "model_type", c->family->name, "head", c->labels ? "score" : "lm", "vocabulary", (json_int_t)c->vocabulary,
+                     "hidden", (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads,
+                     "kv_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate",
+                     (json_int_t)c->intermediate, "positions", (json_int_t)c->positions, "window", (json_int_t)c->window, "tied",
+                     (int)c->tied, "parameters", (json_int_t)config_parameters(c), "rope_theta", (double)c->rope_theta,
+                     "norm_eps", (double)c->norm_eps, "dtype", dtype_name(c->dtype), "bos", id_json(c->bos), "eos", eos, "pad",
+                     id_json(c->pad));
+}
+
+static json_t *tensor_json(const struct tensor_info *t) {
+    json_t *shape = json_array();
+
+    for (uint32_t i = 0; i < t->rank; i++)
+        json_array_append_new(shape, json_integer(t->shape[i]));
+    return json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", t->name, "dtype", t->type, "shape", shape, "elements",
+                     (json_int_t)t->elements, "bytes", (json_int_t)t->bytes);
+}
+
+static int print_json(const struct contents *c, struct error *err) {
+    json_t *o = json_object(), *list = json_array();
+    char *text = NULL;
+    int rc = 0;
+
+    rc |= json_object_set_new(o, "path", json_string(c->path));
+    rc |= json_object_set_new(o, "format", json_string(format_of(c)));
+    rc |= json_object_set_new(o, "parameters", json_integer((json_int_t)parameters(c)));
+    if (c->config.family != NULL)
+        rc |= json_object_set_new(o, "config", config_json(&c->config));
+    if (c->tokenizer != NULL)
+        rc |= json_object_set_new(o, "tokenizer", json_pack("{s:I, s:o, s:o, s:o, s:b}", "size",
+                                                            (json_int_t)tokenizer_size(c->tokenizer), "bos",
+                                                            id_json(tokenizer_bos(c->tokenizer)), "eos",
+                                                            id_json(tokenizer_eos(c->tokenizer)), "pad",
+                                                            id_json(tokenizer_pad(c->tokenizer)), "chat_template",
+                                                            tokenizer_chat_template(c->tokenizer) != NULL));
+    if (c->tensors != NULL)
+        rc |= json_object_set_new(o, "metadata", tensors_metadata(c->tensors));
+    for (size_t i = 0; c->tensors != NULL && i < tensors_count(c->tensors); i++)
+        rc |= json_array_append_new(list, tensor_json(tensors_at(c->tensors, i)));
+    rc |= json_object_set_new(o, "tensors", list);
+    if (rc == 0)
+        text = json_dumps(o, JSON_INDENT(2));
+    json_decref(o);
+    if (text == NULL)
+        return error_nomem(err, c->path); /* or a path that is not UTF-8, which JSON cannot hold */
+    printf("%s\n", text);
+    free(text);
+    return 0;
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------- */
+
+/* Names come from the file: a terminal must not be steered by them. */
+static void print_safe(const char *text, size_t most) {
+    const size_t length = strlen(text), shown = utf8_valid_prefix(text, length < most ? length : most);
+
+    for (size_t at = 0; at < shown;) {
+        uint32_t code;
+        const size_t n = utf8_decode(text + at, shown - at, &code);
+        if (code < 32 || (code >= 127 && code < 160))
+            putchar('?');
+        else
+            fwrite(text + at, 1, n, stdout);
+        at += n;
+    }
+    if (shown < length)
+        fputs("...", stdout);
+}
+
+static void print_config(const struct model_config *c) {
+    static const char *const ropes[] = {"", ", linear", ", llama3"};
+
+    printf("model       %s%s: %" PRId64 " layers, hidden %" PRId64 ", %" PRId64 " heads (%" PRId64 " for keys) of %" PRId64
+           ", MLP %" PRId64 "\n",
+           c->family->name, c->labels ? " with a score head" : "", c->layers, c->hidden, c->heads, c->kv_heads, c->head_dim,
+           c->intermediate);
+    printf("            vocabulary %" PRId64 ", context %" PRId64 ", rope %g%s, %s embeddings", c->vocabulary, c->positions,
+           (double)c->rope_theta, ropes[c->rope], c->tied ? "tied" : "separate");
+    if (c->window > 0)
+        printf(", window %" PRId64, c->window);
+    printf("\n            %" PRIu64 " parameters", config_parameters(c));
+    for (uint32_t i = 0; i < c->neos; i++)
+        printf("%s%d", i ? ", " : ", end of text ", c->eos[i]);
+    printf("\n");
+}
+
+static void print_tokenizer(const struct tokenizer *t) {
+    const struct {
+        const char *what;
+        int32_t id;
+    } ids[] = {{"bos", tokenizer_bos(t)}, {"eos", tokenizer_eos(t)}, {"pad", tokenizer_pad(t)}};
+
+    printf("tokenizer   %zu tokens", tokenizer_size(t));
+    for (size_t i = 0; i < 3; i++) {
+        const char *text = ids[i].id >= 0 ? tokenizer_token_text(t, ids[i].id) : NULL;
+        if (ids[i].id < 0)
+            continue;
+        printf(", %s %d", ids[i].what, ids[i].id);
+        if (text != NULL) {
+            fputs(" ", stdout);
+            print_safe(text, 40);
+        }
+    }
+    printf("%s\n", tokenizer_chat_template(t) ? ", with a chat template" : "");
+}
+
+static void print_metadata(json_t *metadata) {
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(metadata, key, value) {
+        char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        fputs("  ", stdout);
+        print_safe(key, 80);
+        fputs(" = ", stdout);
+        print_safe(json_is_string(value) ? json_string_value(value) : text ? text : "?", 100);
+        fputs("\n", stdout);
+        free(text);
+    }
+}
+
+static void print_tensors(const struct tensors *t) {
+    int width = 4;
+
+    for (size_t i = 0; i < tensors_count(t); i++) {
+        const size_t n = strlen(tensors_at(t, i)->name);
+        if (n > (size_t)width)
+            width = n < 60 ? (int)n : 60;
+    }
+    for (size_t i = 0; i < tensors_count(t); i++) {
+        const struct tensor_info *info = tensors_at(t, i);
+        fputs("  ", stdout);
+        print_safe(info->name, TENSOR_MAX_RANK * 64);
+        printf("%*s  %-5s [", strlen(info->name) < (size_t)width ? width - (int)strlen(info->name) : 0, "", info->type);
+        for (uint32_t d = 0; d < info->rank; d++)
+            printf("%s%" PRId64, d ? ", " : "", info->shape[d]);
+        printf("]\n");
+    }
+}
+
+static void print_text(const struct contents *c) {
+    json_t *metadata = c->tensors ? tensors_metadata(c->tensors) : NULL;
+
+    printf("format      %s\n", format_of(c));
+    if (c->config.family != NULL)
+        print_config(&c->config);
+    if (c->tokenizer != NULL)
+        print_tokenizer(c->tokenizer);
+    if (json_object_size(metadata) > 0) {
+        printf("metadata\n");
+        print_metadata(metadata);
+    }
+    json_decref(metadata);
+    if (c->tensors != NULL) {
+        printf("tensors     %zu, %" PRIu64 " elements\n", tensors_count(c->tensors), parameters(c));
+        print_tensors(c->tensors);
+    }
+}
+
+static int run(const struct command *self, int argc, char **argv) {
+    struct contents contents = {0};
+    struct cli_common common;
+    struct error err = {0};
+    int rc = cli_parse(self, argc, argv, NULL, &common, &contents.path, 1, 1);
+
+    if (rc != CLI_GO)
+        return rc;
+    rc = open_contents(&contents, &err);
+    if (rc == 0 && common.json)
+        rc = print_json(&contents, &err);
+    else if (rc == 0)
+        print_text(&contents);
+    close_contents(&contents);
+    return rc ? cli_fail(&err) : 0;
+}
+
+const struct command command_inspect = {
+    "inspect", "PATH", "Shows what a model's files hold.",
+    "PATH is a Hugging Face folder, a .safetensors or a .gguf file. Every tensor is listed with its type and shape,\n"
+    "under Hugging Face's names. The files are checked, but no weight is read.",
+    CLI_JSON, run,
+};
