@@ -4,16 +4,21 @@ PLUGIN_LINK = plugins/common/libcommon.la
 
 noinst_LTLIBRARIES += plugins/common/libcommon.la
 plugins_common_libcommon_la_SOURCES = \
+	plugins/common/advantage.c plugins/common/advantage.h \
 	plugins/common/beta.c plugins/common/beta.h \
 	plugins/common/clip.c plugins/common/clip.h \
+	plugins/common/family.c plugins/common/family.h \
 	plugins/common/gae.c plugins/common/gae.h \
 	plugins/common/kl.c plugins/common/kl.h \
-	plugins/common/numeric.h \
+	plugins/common/numeric.h plugins/common/options.h \
+	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
+	plugins/common/totals.c plugins/common/totals.h \
 	plugins/common/whiten.c plugins/common/whiten.h
 plugins_common_libcommon_la_CPPFLAGS = $(PLUGIN_CPP)
 
-algorithms_LTLIBRARIES += plugins/algorithms/sft/sft.la plugins/algorithms/rm/rm.la plugins/algorithms/ppo/ppo.la
+algorithms_LTLIBRARIES += plugins/algorithms/sft/sft.la plugins/algorithms/rm/rm.la plugins/algorithms/ppo/ppo.la \
+	plugins/algorithms/grpo/grpo.la
 plugins_algorithms_sft_sft_la_SOURCES = plugins/algorithms/sft/sft.c
 plugins_algorithms_sft_sft_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_algorithms_sft_sft_la_LIBADD = $(PLUGIN_LINK)
@@ -26,6 +31,10 @@ plugins_algorithms_ppo_ppo_la_SOURCES = plugins/algorithms/ppo/ppo.c
 plugins_algorithms_ppo_ppo_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_algorithms_ppo_ppo_la_LIBADD = $(PLUGIN_LINK)
 plugins_algorithms_ppo_ppo_la_LDFLAGS = $(MODULE_LINK)
+plugins_algorithms_grpo_grpo_la_SOURCES = plugins/algorithms/grpo/grpo.c
+plugins_algorithms_grpo_grpo_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_grpo_grpo_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_grpo_grpo_la_LDFLAGS = $(MODULE_LINK)
 
 rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
 plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c

@@ -1,4 +1,4 @@
-/* plugins/common/beta.h - the KL coefficient, fixed or adaptive, and its place in checkpoints.
+/* plugins/common/beta.h - the KL coefficient, fixed or adaptive, and what else outlives prepare().
  * SPDX-License-Identifier: MIT
  */
 #ifndef REIN_COMMON_BETA_H
@@ -11,6 +11,7 @@
 struct beta {
     double now, next;
     uint32_t rollout, started;
+    double rows_per_token; /* of the rollout: by it dapo divides */
 };
 
 void beta_init(struct beta *b, double value);
@@ -22,7 +23,7 @@ void beta_begin(struct beta *b, uint32_t rollout);
 void beta_adapt(struct beta *b, double kl, double target, double horizon, uint32_t rows);
 
 rein_status beta_save(const struct beta *b, const struct rein_host *host, struct rein_state *state);
-/* A fixed coefficient (adaptive == 0) is the configuration's business: the state is checked, not used. */
+/* A fixed coefficient (adaptive == 0) stays the configuration's business. */
 rein_status beta_load(struct beta *b, const struct rein_host *host, const struct rein_state *state, int adaptive);
 
 #endif

@@ -20,6 +20,13 @@ struct surrogate surrogate_clip(double log_ratio, double advantage, double low, 
     return s;
 }
 
+struct surrogate surrogate_cispo(double log_ratio, double advantage, double logp, double cap) {
+    double ratio = exp(fmin(log_ratio, LOG_RATIO_MAX)), factor = -advantage * fmin(ratio, cap);
+
+    return (struct surrogate){
+        .loss = factor * logp, .d_logp = factor, .ratio = ratio, .clipped = ratio > cap && advantage > 0};
+}
+
 struct value_loss value_clip(double value, double value_old, double return_, double clip) {
     double miss = value - return_;
     struct value_loss l = {.loss = 0.5 * miss * miss, .d_value = miss, .clipped = 0};

@@ -18,6 +18,10 @@ struct surrogate {
  * wherever a constant branch wins. On a tie the branch with the derivative is taken. */
 struct surrogate surrogate_clip(double log_ratio, double advantage, double low, double high, double dual);
 
+/* CISPO, MiniMax-M1, arXiv 2506.13585: -min(rho, cap) A logp with the factor held constant, so that no token loses its
+ * derivative. It is not the derivative of `loss` as a function of logp: that is the method. */
+struct surrogate surrogate_cispo(double log_ratio, double advantage, double logp, double cap);
+
 struct value_loss {
     double loss;    /* 0.5 max((v - R)^2, (clamp(v, old - clip, old + clip) - R)^2) */
     double d_value;

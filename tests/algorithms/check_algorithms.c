@@ -111,6 +111,7 @@ END_TEST
 
 START_TEST(what_cannot_be_used_is_refused) {
     static const char *const dual[] = {"dual_clip", "0.5", NULL};
+    static const char *const still[] = {"target_kl", "1", "beta", "0", NULL};
     static const uint32_t three[] = {0, 3};
     static const float none[] = {1, NAN, 1};
     struct instance in;
@@ -119,6 +120,9 @@ START_TEST(what_cannot_be_used_is_refused) {
 
     ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", dual), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, "dual_clip");
+    instance_close(&in);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", still), REIN_ERR_ARG);
+    ck_assert_str_eq(in.failed_param, "target_kl");
     instance_close(&in);
 
     ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
@@ -196,7 +200,7 @@ START_TEST(adaptive_beta_survives_a_checkpoint) {
     state.length = 3;
     ck_assert_int_eq(a.ops->load(a.self, &state), REIN_ERR_ARG);
     memset(bytes, 0xff, sizeof(bytes));
-    state.length = sizeof(double) * 3;
+    state.length = sizeof(double) * 4;
     ck_assert_int_eq(a.ops->load(a.self, &state), REIN_ERR_ARG);
     instance_close(&a);
     instance_close(&b);
