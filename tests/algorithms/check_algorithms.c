@@ -39,6 +39,13 @@ START_TEST(describe_gives_the_defaults_of_trl) {
         {"ppo", "beta", "0",
          {.data = REIN_DATA_PROMPTS, .lr = 3e-6, .temperature = 0.7, .max_tokens = 53, .epochs = 4,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD}},
+        {"grpo", NULL, NULL,
+         {.data = REIN_DATA_PROMPTS, .lr = 1e-6, .temperature = 1, .max_tokens = 512, .epochs = 1,
+          .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_FAMILY |
+                   REIN_NEED_REFERENCE}},
+        {"grpo", "baseline", "group",
+         {.data = REIN_DATA_PROMPTS, .lr = 1e-6, .temperature = 1, .max_tokens = 512, .epochs = 1,
+          .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_GROUPS | REIN_NEED_REWARD | REIN_NEED_FAMILY}},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -112,6 +119,7 @@ END_TEST
 START_TEST(what_cannot_be_used_is_refused) {
     static const char *const dual[] = {"dual_clip", "0.5", NULL};
     static const char *const still[] = {"target_kl", "1", "beta", "0", NULL};
+    static const char *const cispo[] = {"loss", "cispo", NULL};
     static const uint32_t three[] = {0, 3};
     static const float none[] = {1, NAN, 1};
     struct instance in;
@@ -123,6 +131,10 @@ START_TEST(what_cannot_be_used_is_refused) {
     instance_close(&in);
     ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", still), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, "target_kl");
+    instance_close(&in);
+
+    ck_assert_int_eq(instance_open(&in, "algorithm", "grpo", cispo), REIN_ERR_ARG);
+    ck_assert_str_eq(in.failed_param, "clip_high");
     instance_close(&in);
 
     ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
@@ -137,6 +149,32 @@ START_TEST(what_cannot_be_used_is_refused) {
     struct rein_loss out = {.size = sizeof(out), .d_score = d, .metrics = metrics_reset(&box)};
     ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_ERR_ARG);
     ck_assert_str_eq(in.message, "bradley-terry compares pairs, not 3 answers");
+    instance_close(&in);
+}
+END_TEST
+
+/* Loss_GRPO = Loss_PPO - variance * Var for an objective that is maximised: disagreement is bad. */
+START_TEST(grpo_holds_disagreement_against_a_completion) {
+    static const char *const options[] = {"baseline", "group", "scale", "none", "variance", "0.5", NULL};
+    static const uint32_t one_group[] = {0, 3};
+    static const float family[] = {1, 3, 2, 1, -1, 0}; /* two members; means 1, 1, 1; variances 0, 4, 1 */
+    struct instance in;
+    struct metric_box box;
+    float advantage[3] = {0};
+
+    ck_assert_int_eq(instance_open(&in, "algorithm", "grpo", options), REIN_OK);
+    struct rein_experience e = experience(0, advantage, NULL, &box);
+    e.offset = unit; /* a token each */
+    e.unit = one_group;
+    e.units = 1;
+    e.family = family;
+    e.members = 2;
+    e.logp_ref = e.value_old = NULL;
+    ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_OK);
+    ck_assert_float_eq_tol(advantage[0], 5.0f / 6, 1e-6f);
+    ck_assert_float_eq_tol(advantage[1], 5.0f / 6 - 2, 1e-6f);
+    ck_assert_float_eq_tol(advantage[2], 5.0f / 6 - 0.5f, 1e-6f);
+    ck_assert_double_eq_tol(metrics_value(&box.list, "objective/reward_variance"), 5.0 / 3, 1e-12);
     instance_close(&in);
 }
 END_TEST
@@ -215,6 +253,7 @@ int main(void) {
     tcase_add_test(cases, ppo_before_the_first_update_sees_no_change);
     tcase_add_test(cases, nothing_at_all_is_harmless);
     tcase_add_test(cases, what_cannot_be_used_is_refused);
+    tcase_add_test(cases, grpo_holds_disagreement_against_a_completion);
     tcase_add_test(cases, ppo_leaves_a_rollout_that_has_drifted);
     tcase_add_test(cases, adaptive_beta_survives_a_checkpoint);
     suite_add_tcase(suite, cases);

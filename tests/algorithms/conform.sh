@@ -36,6 +36,11 @@ conforms algorithm ppo
 conforms algorithm ppo kl=k3 advantage=reward-minus-value gamma=0.9 entropy=0.01 dual_clip=1.5
 conforms algorithm ppo ratio=ref whiten_rewards=true whiten_advantages=false clip_value=0 target_kl=0.5 horizon=20
 conforms algorithm ppo missing_eos_penalty=1 reward_clip=0.5 beta=0 kl=k2
+conforms algorithm grpo
+conforms algorithm grpo aggregate=uncertainty loss=dr_grpo entropy=0.01 target_kl=0.5
+conforms algorithm grpo baseline=group beta=0.04 clip_high=0.3
+conforms algorithm grpo baseline=group beta=0.04 loss=gspo aggregate=min
+conforms algorithm grpo baseline=group beta=0.04 loss=grpo kl_correction=false ratio=ref dual_clip=1.5 scale=batch
 conforms reward rm model=judge
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true

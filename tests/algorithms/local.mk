@@ -13,8 +13,9 @@ tests_algorithms_check_algorithms_CFLAGS = $(TEST_CC)
 tests_algorithms_check_algorithms_LDADD = $(TEST_LINK)
 TESTS += tests/algorithms/check_golden tests/algorithms/check_algorithms
 endif
-EXTRA_DIST += tests/golden/generate.py tests/golden/requirements.txt \
-	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json
+EXTRA_DIST += tests/golden/generate.py tests/golden/ragged.py tests/golden/formulas_ppo.py \
+	tests/golden/formulas_grpo.py tests/golden/requirements.txt \
+	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json tests/golden/grpo.json
 check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la
 tests_plugins_wrong_sign_la_SOURCES = tests/plugins/wrong_sign.c
 tests_plugins_wrong_sign_la_LDFLAGS = $(TEST_MODULE_LINK)
