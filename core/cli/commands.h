@@ -10,6 +10,10 @@
     X(schema) \
     X(report) \
     X(import) \
-    X(inspect)
+    X(inspect) \
+    X(generate) \
+    X(logprobs) \
+    X(score) \
+    X(eval)
 
 #endif

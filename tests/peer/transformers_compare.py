@@ -16,6 +16,7 @@ usage: transformers_compare.py [options] REIN MODEL...
 Prints a line a model and check, exits 1 when one is beyond the tolerance.
 """
 import argparse
+import copy
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ import transformers
 
 torch.set_num_threads(2)
 transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 
 def rein(options, *words):
@@ -63,9 +65,7 @@ def copies(folder, where):
     for name, dtype, shard in (("sharded", torch.float32, size // 3), ("bf16", torch.bfloat16, size),
                                ("f16", torch.float16, size), ("bf16-sharded", torch.bfloat16, size // 6)):
         target = os.path.join(where, name)
-        model.to(dtype).save_pretrained(target, max_shard_size=shard)
-        model.to(torch.float32)
-        model = getattr(transformers, kind).from_pretrained(folder, dtype=torch.float32)
+        copy.deepcopy(model).to(dtype).save_pretrained(target, max_shard_size=shard)
         for extra in ("tokenizer.json", "tokenizer_config.json"):
             if os.path.exists(os.path.join(folder, extra)):
                 shutil.copy(os.path.join(folder, extra), target)
@@ -123,13 +123,13 @@ def compare_greedy(options, path, model, rows, folder):
     return float(wrong), f"{len(prompts)} greedy continuations of {options.greedy} tokens"
 
 
-def compare(options, name, path, oracle, where):
+def compare(options, name, path, oracle, where, greedy=True):
     model = load(oracle)
     rows = rows_for(model.config, options)
     data = write_rows(where, rows)
     checks = [compare_scores] if "Sequence" in model.config.architectures[0] else [compare_logprobs]
     failed = False
-    for check in checks + ([compare_greedy] if options.greedy and checks[0] is compare_logprobs else []):
+    for check in checks + ([compare_greedy] if greedy and options.greedy and checks[0] is compare_logprobs else []):
         worst, what = check(options, path, model, rows, where if check is compare_greedy else data)
         failed |= not worst <= options.tolerance
         print(f"{'ok' if worst <= options.tolerance else 'NOT OK'}  {name}: {what}, largest difference {worst:.2g}",
@@ -153,8 +153,8 @@ def main():
         path, _, oracle = spec.partition("=")
         with tempfile.TemporaryDirectory() as where:
             failed |= compare(options, path, path, oracle or path, where)
-            for name, copy in copies(path, where) if options.copies and not oracle else ():
-                failed |= compare(options, name, copy, copy, where)
+            for name, other in copies(path, where) if options.copies and not oracle else ():
+                failed |= compare(options, name, other, other, where, False)
     sys.exit(1 if failed else 0)
 
 
