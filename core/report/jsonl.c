@@ -170,7 +170,7 @@ static int end(void *ctx, struct error *err) {
     return rc;
 }
 
-int jsonl_open(struct report_sink *sink, struct error *err) {
+int jsonl_sink_open(struct report_sink *sink, struct error *err) {
     struct jsonl *j = mem_zeros(1, sizeof(*j));
 
     if (j == NULL)
@@ -180,7 +180,7 @@ int jsonl_open(struct report_sink *sink, struct error *err) {
     return 0;
 }
 
-void jsonl_close(struct report_sink *sink) {
+void jsonl_sink_close(struct report_sink *sink) {
     struct jsonl *j = sink->ctx;
 
     if (j == NULL)

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 
 /* Fills `sink`; release with jsonl_close. */
-int jsonl_open(struct report_sink *sink, struct error *err);
-void jsonl_close(struct report_sink *sink);
+int jsonl_sink_open(struct report_sink *sink, struct error *err);
+void jsonl_sink_close(struct report_sink *sink);
 
 /* Names whose values are wall-clock times: the only ones that differ between two runs of one seed.
  * NULL past the end. */

@@ -39,7 +39,7 @@ int report_create(const char *run_folder, bool terminal, struct report **out, st
         error_nomem(err, "report");
         goto fail;
     }
-    if (jsonl_open(&r->jsonl, err) != 0 || tensorboard_open(&r->tensorboard, err) != 0 ||
+    if (jsonl_sink_open(&r->jsonl, err) != 0 || tensorboard_open(&r->tensorboard, err) != 0 ||
         progress_open(&r->progress, terminal, err) != 0)
         goto fail;
     r->html = (struct report_sink){.ctx = r, .end = write_page};
@@ -61,7 +61,7 @@ const struct report_sink *report_sink(const struct report *r) {
 void report_free(struct report *r) {
     if (r == NULL)
         return;
-    jsonl_close(&r->jsonl);
+    jsonl_sink_close(&r->jsonl);
     tensorboard_close(&r->tensorboard);
     progress_close(&r->progress);
     free(r->folder);
