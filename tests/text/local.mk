@@ -21,6 +21,13 @@ tests_text_check_template_CFLAGS = $(TEST_CC)
 tests_text_check_template_LDADD = $(TEST_LINK)
 TESTS += tests/text/check_template
 
+check_PROGRAMS += tests/text/check_bad_tokenizer
+tests_text_check_bad_tokenizer_SOURCES = tests/text/check_bad_tokenizer.c tests/tap.h
+tests_text_check_bad_tokenizer_CPPFLAGS = $(TEST_CPP)
+tests_text_check_bad_tokenizer_CFLAGS = $(TEST_CC)
+tests_text_check_bad_tokenizer_LDADD = $(TEST_LINK)
+TESTS += tests/text/check_bad_tokenizer
+
 check_PROGRAMS += tests/text/check_dataset
 tests_text_check_dataset_SOURCES = tests/text/check_dataset.c tests/tap.h
 tests_text_check_dataset_CPPFLAGS = $(TEST_CPP)
