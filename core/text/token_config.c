@@ -28,8 +28,9 @@ static int load(const char *json, size_t length, const char *name, json_t **out,
         return error_at(err, name, (size_t)(why.line > 0 ? why.line : 0), (size_t)(why.column > 0 ? why.column : 0),
                         "%s", why.text);
     if (!json_is_object(*out)) {
+        error_input(err, "%s: must be an object, not %s", name, field_kind(*out));
         json_decref(*out);
-        return error_input(err, "%s: must be an object, not %s", name, field_kind(*out));
+        return -1;
     }
     return 0;
 }
