@@ -63,7 +63,6 @@ void spm_index_free(struct spm_index *x) {
 struct candidate {
     int64_t left, right;
     float score;
-    uint32_t left_points, right_points; /* lengths in code points */
     uint64_t order;          /* ties keep the order of generation */
 };
 
@@ -72,10 +71,6 @@ static int compare(const void *a, const void *b) {
 
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
-    if (x->left_points != y->left_points)
-        return x->left_points > y->left_points ? -1 : 1;
-    if (x->right_points != y->right_points)
-        return x->right_points > y->right_points ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
@@ -100,12 +95,9 @@ struct candidates {
 static int add_splits(const struct spm_index *x, size_t id, struct candidates *c, struct error *err) {
     const struct spm_token *t = &x->tokens[id];
     const size_t first = c->count;
-    uint32_t points = 0, before = 1;
 
     if (!t->mergeable || t->length > TOKEN_BYTES)
         return 0;
-    for (size_t i = 0; i < t->length; i++)
-        points += starts_point(t->text[i]);
     for (size_t cut = 1; cut < t->length; cut++) {
         int64_t l, r;
         if (!starts_point(t->text[cut]))
@@ -117,9 +109,8 @@ static int add_splits(const struct spm_index *x, size_t id, struct candidates *c
                 return error_input(err, "the vocabulary has more than %zu merges", MERGE_LIMIT);
             if (mem_grow((void **)&c->list, &c->capacity, c->count + 1, sizeof(*c->list)) != 0)
                 return error_nomem(err, "merges");
-            c->list[c->count++] = (struct candidate){l, r, t->score, before, points - before, 0};
+            c->list[c->count++] = (struct candidate){l, r, t->score, 0};
         }
-        before++;
     }
     if (c->count - first > 1)
         qsort(c->list + first, c->count - first, sizeof(*c->list), by_ids);

@@ -13,6 +13,12 @@ tests_model_check_gguf_SOURCES = tests/model/check_gguf.c tests/model/gguf_build
 tests_model_check_gguf_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/model
 tests_model_check_gguf_CFLAGS = $(TEST_CC)
 tests_model_check_gguf_LDADD = $(TEST_LINK)
+check_PROGRAMS += tests/model/check_gguf_tokenizer
+tests_model_check_gguf_tokenizer_SOURCES = tests/model/check_gguf_tokenizer.c tests/model/gguf_build.h tests/tap.h
+tests_model_check_gguf_tokenizer_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/model
+tests_model_check_gguf_tokenizer_CFLAGS = $(TEST_CC)
+tests_model_check_gguf_tokenizer_LDADD = $(TEST_LINK)
+TESTS += tests/model/check_gguf_tokenizer
 # for tests/cli/files.sh
 check_PROGRAMS += tests/model/make_gguf
 tests_model_make_gguf_SOURCES = tests/model/make_gguf.c tests/model/gguf_build.h
