@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The documentation names what there is: the plugin of plugins.md builds and conforms, pipelines.md has every option of
+# a stage, the manual every command.
+set -u
+doc=$srcdir/conf/doc
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+n=0
+ok() {
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
+}
+echo 1..3
+
+awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$doc/plugins.md" >"$tmp/reinforce.c"
+${CC:-cc} -std=c11 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -I"$srcdir/include" \
+    -o "$tmp/reinforce.so" "$tmp/reinforce.c" &&
+    "$top_builddir/rein-conform" algorithm "$tmp/reinforce.so" >"$tmp/conform.log" 2>&1
+status=$?
+[ $status -eq 0 ] || sed -n 's/^not ok/# not ok/p' "$tmp/conform.log"
+ok $status "the example plugin builds and conforms"
+
+missing=
+for option in $(sed -n 's/^ *{\(TRAIN\|ROLLOUT\|DATA\|CHECKPOINT\)(\([a-z_0-9]*\),.*/\2/p' "$srcdir/core/train/stage.c"); do
+    grep -q "\`$option\`" "$doc/pipelines.md" || missing="$missing $option"
+done
+[ -z "$missing" ] || echo "# pipelines.md does not mention$missing"
+[ -z "$missing" ] && grep -q 'TRAIN(epochs,' "$srcdir/core/train/stage.c"
+ok $? "every option of a stage is explained"
+
+"$top_builddir/rein" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' | sort >"$tmp/commands"
+sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$doc/rein.1" | sort >"$tmp/described"
+[ -s "$tmp/commands" ] && [ -z "$(comm -23 "$tmp/commands" "$tmp/described")" ]
+ok $? "every command is in the manual"
