@@ -6,7 +6,7 @@
 #include "base/yaml.h"
 #include "report/chart.h"
 #include "report/history.h"
-#include "report/jsonl.h"
+#include "report/record.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -113,7 +113,7 @@ static void charts(struct buffer *out, const struct history *h, bool times) {
         const struct series *s = &h->series[i];
         const bool eval = strncmp(s->name, "eval_", 5) == 0;
 
-        if (jsonl_is_time(s->name) != times || drawn_with_another(h, s->name))
+        if (record_is_time(s->name) != times || drawn_with_another(h, s->name))
             continue;
         chart_write(out, s->name, eval ? NULL : s, eval ? s : eval_of(h, s->name));
     }

@@ -3,7 +3,7 @@ core_libcore_la_SOURCES += \
 	core/report/fanout.c core/report/fanout.h \
 	core/report/history.c core/report/history.h \
 	core/report/html.c core/report/html.h \
-	core/report/jsonl.c core/report/jsonl.h \
+	core/report/record.c core/report/record.h \
 	core/report/progress.c core/report/progress.h \
 	core/report/report.c core/report/report.h \
 	core/report/sink.h \

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "report/fanout.h"
 #include "report/html.h"
-#include "report/jsonl.h"
+#include "report/record.h"
 #include "report/progress.h"
 #include "report/tensorboard.h"
 
@@ -13,7 +13,7 @@
 
 struct report {
     struct fanout all;
-    struct report_sink jsonl, tensorboard, progress, html;
+    struct report_sink record, tensorboard, progress, html;
     char *folder;
 };
 
@@ -39,11 +39,11 @@ int report_create(const char *run_folder, bool terminal, struct report **out, st
         error_nomem(err, "report");
         goto fail;
     }
-    if (jsonl_sink_open(&r->jsonl, err) != 0 || tensorboard_open(&r->tensorboard, err) != 0 ||
+    if (record_open(&r->record, err) != 0 || tensorboard_open(&r->tensorboard, err) != 0 ||
         progress_open(&r->progress, terminal, err) != 0)
         goto fail;
     r->html = (struct report_sink){.ctx = r, .end = write_page};
-    fanout_add(&r->all, &r->jsonl);
+    fanout_add(&r->all, &r->record);
     fanout_add(&r->all, &r->tensorboard);
     fanout_add(&r->all, &r->progress);
     fanout_add(&r->all, &r->html);
@@ -61,7 +61,7 @@ const struct report_sink *report_sink(const struct report *r) {
 void report_free(struct report *r) {
     if (r == NULL)
         return;
-    jsonl_sink_close(&r->jsonl);
+    record_close(&r->record);
     tensorboard_close(&r->tensorboard);
     progress_close(&r->progress);
     free(r->folder);

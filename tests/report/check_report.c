@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "report/event.pb-c.h"
 #include "report/html.h"
-#include "report/jsonl.h"
+#include "report/record.h"
 #include "report/progress.h"
 #include "report/report.h"
 #include "report/tensorboard.h"
@@ -67,8 +67,8 @@ START_TEST(metrics_are_lines_of_json) {
     ck_assert_ptr_nonnull(strstr(text, "{\"step\":2,\"prompt\":\"a \\\"b\\\"\\n<c>\",\"completion\":\"<script>\xef\xbf\xbd"
                                        "</script>\",\"reward\":null,\"kl\":0.25}\n"));
     free(text);
-    ck_assert(jsonl_is_time("step_time"));
-    ck_assert(!jsonl_is_time("loss"));
+    ck_assert(record_is_time("step_time"));
+    ck_assert(!record_is_time("loss"));
 }
 END_TEST
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "report/jsonl.h"
+#include "report/record.h"
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -13,18 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-struct jsonl {
+struct record {
     int metrics, samples;
     struct buffer line;
 };
 
 static const char *const times[] = {"step_time", "tokens_per_second", "eps", "rollout_time", "eval_time"};
 
-const char *jsonl_time_name(size_t index) {
+const char *record_time_name(size_t index) {
     return index < sizeof(times) / sizeof(*times) ? times[index] : NULL;
 }
 
-bool jsonl_is_time(const char *name) {
+bool record_is_time(const char *name) {
     for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
         if (strcmp(name, times[i]) == 0)
             return true;
@@ -44,7 +44,7 @@ static uint64_t line_step(const char *line, size_t length) {
     return errno != 0 || end == line + sizeof(head) - 1 ? UINT64_MAX : step;
 }
 
-int jsonl_cut(const char *path, uint64_t step, struct error *err) {
+int record_cut(const char *path, uint64_t step, struct error *err) {
     struct buffer kept = {0};
     size_t length;
     char *text;
@@ -72,7 +72,7 @@ int jsonl_cut(const char *path, uint64_t step, struct error *err) {
     return rc;
 }
 
-static void close_files(struct jsonl *j) {
+static void close_files(struct record *j) {
     if (j->metrics >= 0)
         close(j->metrics);
     if (j->samples >= 0)
@@ -86,7 +86,7 @@ static int open_one(const char *folder, const char *name, int append, uint64_t s
 
     if (path == NULL)
         return error_nomem(err, name);
-    if (append && jsonl_cut(path, step, err) != 0)
+    if (append && record_cut(path, step, err) != 0)
         goto out;
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND | (append ? 0 : O_TRUNC), 0666);
     if (fd < 0)
@@ -98,7 +98,7 @@ out:
 
 static int begin(void *ctx, const char *stage, const char *folder, uint64_t total_steps, int append, uint64_t step,
                  struct error *err) {
-    struct jsonl *j = ctx;
+    struct record *j = ctx;
 
     (void)stage;
     (void)total_steps;
@@ -119,7 +119,7 @@ static void add_number(struct buffer *b, double x) {
         buffer_printf(b, "%.9g", x);
 }
 
-static int flush(struct jsonl *j, int fd, const char *name, struct error *err) {
+static int flush(struct record *j, int fd, const char *name, struct error *err) {
     buffer_byte(&j->line, '\n');
     if (j->line.failed)
         return error_nomem(err, name);
@@ -130,7 +130,7 @@ static int flush(struct jsonl *j, int fd, const char *name, struct error *err) {
 
 static int write_step(void *ctx, uint64_t step, int eval, const struct report_value *values, size_t count,
                       struct error *err) {
-    struct jsonl *j = ctx;
+    struct record *j = ctx;
 
     (void)eval;
     buffer_clear(&j->line);
@@ -146,7 +146,7 @@ static int write_step(void *ctx, uint64_t step, int eval, const struct report_va
 }
 
 static int write_sample(void *ctx, const struct report_sample *s, struct error *err) {
-    struct jsonl *j = ctx;
+    struct record *j = ctx;
 
     buffer_clear(&j->line);
     buffer_printf(&j->line, "{\"step\":%llu,\"prompt\":", (unsigned long long)s->step);
@@ -162,7 +162,7 @@ static int write_sample(void *ctx, const struct report_sample *s, struct error *
 }
 
 static int end(void *ctx, struct error *err) {
-    struct jsonl *j = ctx;
+    struct record *j = ctx;
     const bool bad = (j->metrics >= 0 && fsync(j->metrics) != 0) || (j->samples >= 0 && fsync(j->samples) != 0);
     const int rc = bad ? error_errno_run(err, "metrics.jsonl", "cannot sync") : 0;
 
@@ -170,8 +170,8 @@ static int end(void *ctx, struct error *err) {
     return rc;
 }
 
-int jsonl_sink_open(struct report_sink *sink, struct error *err) {
-    struct jsonl *j = mem_zeros(1, sizeof(*j));
+int record_open(struct report_sink *sink, struct error *err) {
+    struct record *j = mem_zeros(1, sizeof(*j));
 
     if (j == NULL)
         return error_nomem(err, "metrics");
@@ -180,8 +180,8 @@ int jsonl_sink_open(struct report_sink *sink, struct error *err) {
     return 0;
 }
 
-void jsonl_sink_close(struct report_sink *sink) {
-    struct jsonl *j = sink->ctx;
+void record_close(struct report_sink *sink) {
+    struct record *j = sink->ctx;
 
     if (j == NULL)
         return;

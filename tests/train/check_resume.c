@@ -1,0 +1,333 @@
+/* Stopping, dying and going on. SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "base/mem.h"
+#include "train/checkpoint.h"
+#include "train/harness.h"
+#include "train/signals.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tap.h"
+
+static struct harness h;
+
+#define SFT \
+    "algorithm: {use: sft}\ndata: {train: %1$s, eval: %1$s}\n" \
+    "train: {epochs: 4, batch: 4, micro_batch: 2, lr: 2.0e-2, eval_every: 5, warmup: 0.2}\ncheckpoint: {every: %2$d, keep: 2}\n"
+#define PPO \
+    "algorithm: {use: ppo, target_kl: 1, horizon: 100}\nreference: 'yes'\ncritic: separate\ndata: {train: %1$s, eval: %1$s}\n" \
+    "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-m]'}]\n" \
+    "rollout: {prompts: 4, group: 2, max_tokens: 4, temperature: 1.0}\n" \
+    "train: {steps: 14, epochs: 2, minibatch: 3, micro_batch: 2, lr: 1.0e-2, eval_every: 4}\ncheckpoint: {every: %2$d, keep: 2}\n"
+
+static void open_ok(struct fixture *f, const char *name, const char *format, const char *data, int every) {
+    char yaml[2048];
+
+    snprintf(yaml, sizeof(yaml), format, data, every);
+    ck_assert_int_eq(fixture_open(&h, name, yaml, f), 0);
+}
+
+static void run_ok(struct fixture *f, bool resume) {
+    struct error err = {0};
+    const int rc = fixture_run(&h, f, 1, resume, &err);
+
+    ck_assert_msg(rc == 0, "%s", err.text);
+}
+
+static void same_run(const struct fixture *a, const struct fixture *b) {
+    char *ta = fixture_metrics_text(a), *tb = fixture_metrics_text(b);
+
+    ck_assert_str_eq(ta, tb);
+    ck_assert_uint_ne(fixture_crc(a, "model/model.safetensors"), 0);
+    ck_assert_uint_eq(fixture_crc(a, "model/model.safetensors"), fixture_crc(b, "model/model.safetensors"));
+    ck_assert_uint_eq(fixture_crc(a, "critic/model.safetensors"), fixture_crc(b, "critic/model.safetensors"));
+    ck_assert_uint_eq(fixture_crc(a, "samples.jsonl"), fixture_crc(b, "samples.jsonl"));
+    free(ta);
+    free(tb);
+}
+
+static size_t count_checkpoints(const struct fixture *f) {
+    DIR *dir = opendir(f->output);
+    struct dirent *entry;
+    size_t n = 0;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        ck_assert_ptr_null(strstr(entry->d_name, ".tmp-"));
+        n += strncmp(entry->d_name, "checkpoint-", 11) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
+/* Stops a run once, goes on, and compares it with one that was not stopped. */
+static void stop_and_resume(const char *name, const char *format, const char *data, const struct fixture *whole,
+                            uint64_t step, uint64_t progress) {
+    struct error err = {0};
+    struct fixture f;
+    int rc;
+
+    open_ok(&f, name, format, data, 0);
+    h.stop_step = step;
+    h.stop_progress = progress;
+    rc = fixture_run(&h, &f, 1, false, &err);
+    h.stop_step = h.stop_progress = 0;
+    ck_assert_int_eq(rc, -1);
+    ck_assert_msg(err.kind == ERROR_STOPPED, "%s", err.text);
+    ck_assert_int_eq(error_exit_code(&err), 3);
+    ck_assert(!stage_done(&f.stage));
+    ck_assert_uint_eq(count_checkpoints(&f), 1);
+    run_ok(&f, true);
+    same_run(whole, &f);
+    file_remove_tree(f.output, NULL);
+    fixture_close(&f);
+}
+
+START_TEST(a_stopped_sft_goes_on_with_the_same_bits) {
+    struct fixture whole;
+
+    open_ok(&whole, "sft-whole", SFT, h.sft, 0);
+    run_ok(&whole, false);
+    for (uint64_t step = 1; step <= 12; step += 2)
+        stop_and_resume("sft-stop", SFT, h.sft, &whole, step, 0);
+    for (uint64_t call = 1; call <= 30; call += 7) /* between micro-batches and in evaluations */
+        stop_and_resume("sft-stop", SFT, h.sft, &whole, 0, call);
+    fixture_close(&whole);
+}
+END_TEST
+
+START_TEST(a_stopped_ppo_goes_on_with_the_same_bits) {
+    struct fixture whole;
+
+    open_ok(&whole, "ppo-whole", PPO, h.prompts, 0);
+    run_ok(&whole, false);
+    for (uint64_t step = 1; step <= 13; step += 2) /* in the middle of rollouts and at their ends */
+        stop_and_resume("ppo-stop", PPO, h.prompts, &whole, step, 0);
+    for (uint64_t call = 1; call <= 160; call += 23)
+        stop_and_resume("ppo-stop", PPO, h.prompts, &whole, 0, call);
+    fixture_close(&whole);
+}
+END_TEST
+
+START_TEST(only_the_newest_checkpoints_stay) {
+    struct fixture a, b;
+    struct error err = {0};
+    char *path;
+
+    open_ok(&a, "every-a", SFT, h.sft, 2);
+    open_ok(&b, "every-b", SFT, h.sft, 0);
+    run_ok(&a, false);
+    run_ok(&b, false);
+    same_run(&a, &b);
+    ck_assert_uint_eq(count_checkpoints(&a), 2);
+    ck_assert_uint_eq(count_checkpoints(&b), 0);
+    ck_assert_int_eq(checkpoint_find(a.output, &path, &err), 0);
+    ck_assert_ptr_nonnull(strstr(path, "checkpoint-10"));
+    free(path);
+    fixture_close(&a);
+    fixture_close(&b);
+}
+END_TEST
+
+/* A run that ended at a checkpoint of step `n` by a signal. */
+static void half_run(struct fixture *f, const char *name, uint64_t n) {
+    struct error err = {0};
+
+    open_ok(f, name, SFT, h.sft, 2);
+    h.stop_step = n;
+    ck_assert_int_eq(fixture_run(&h, f, 1, false, &err), -1);
+    h.stop_step = 0;
+}
+
+static void damage(const char *path, long at) {
+    FILE *f = fopen(path, "r+b");
+    int byte;
+
+    ck_assert_ptr_nonnull(f);
+    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
+    byte = fgetc(f);
+    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
+    fputc(byte ^ 1, f);
+    fclose(f);
+}
+
+START_TEST(a_damaged_checkpoint_is_passed_over) {
+    static const char *const files[] = {"model.safetensors", "model-adamw.safetensors", "state.json",
+                                        "algorithm-0.state", "manifest.json"};
+    struct fixture whole, f;
+    struct error err = {0};
+
+    open_ok(&whole, "damage-whole", SFT, h.sft, 0);
+    run_ok(&whole, false);
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        for (int how = 0; how < 3; how++) {
+            char path[512], *found;
+
+            half_run(&f, "damage", 5);
+            snprintf(path, sizeof(path), "%s/checkpoint-5/%s", f.output, files[i]);
+            ck_assert_msg(file_exists(path), "%s", path);
+            if (how == 0)
+                ck_assert_int_eq(unlink(path), 0);
+            else if (how == 1)
+                ck_assert_int_eq(truncate(path, i == 3 ? 1 : 7), 0);
+            else if (i != 3) /* sft has no state: nothing to flip */
+                damage(path, i == 4 ? 24 : -3);
+            ck_assert_int_eq(checkpoint_find(f.output, &found, &err), 0);
+            if (how < 2 || i != 3)
+                ck_assert_msg(found && strstr(found, "checkpoint-4"), "%s, way %d", files[i], how);
+            free(found);
+            run_ok(&f, true);
+            same_run(&whole, &f);
+            file_remove_tree(f.output, NULL);
+            fixture_close(&f);
+        }
+    fixture_close(&whole);
+}
+END_TEST
+
+START_TEST(a_checkpoint_of_something_else_is_refused) {
+    struct fixture f;
+    struct error err = {0};
+
+    half_run(&f, "other", 5);
+    ck_assert_int_eq(fixture_run(&h, &f, 2, true, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.text, "the seed changed"));
+    f.stage.train.steps = 3;
+    ck_assert_int_eq(fixture_run(&h, &f, 1, true, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "the number of steps changed"));
+    fixture_close(&f);
+}
+END_TEST
+
+START_TEST(resuming_before_the_first_checkpoint_begins_anew) {
+    struct fixture a, b;
+
+    open_ok(&a, "anew-a", SFT, h.sft, 0);
+    open_ok(&b, "anew-b", SFT, h.sft, 0);
+    run_ok(&a, false);
+    ck_assert_int_eq(file_make_folder(b.output, NULL), 0);
+    run_ok(&b, true);
+    same_run(&a, &b);
+    fixture_close(&a);
+    fixture_close(&b);
+}
+END_TEST
+
+/* SIGKILL at moments spread over the run, until it gets through. */
+static void kill_and_resume(const char *name, const char *format, const char *data) {
+    struct fixture whole, f;
+    char whole_name[32];
+    unsigned delay = 1500, kills = 0;
+
+    snprintf(whole_name, sizeof(whole_name), "%s-whole", name);
+    open_ok(&whole, whole_name, format, data, 1);
+    run_ok(&whole, false);
+    open_ok(&f, name, format, data, 1);
+    for (int life = 0; life < 100; life++) {
+        const pid_t pid = fork();
+        int status = 0;
+
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0)
+            _exit(fixture_run(&h, &f, 1, true, NULL) == 0 ? 0 : 1);
+        usleep(delay);
+        delay = delay * 7 % 20011 + 1000 + (unsigned)life * 2000; /* looks random; longer and longer, so that it ends */
+        kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status)) {
+            ck_assert_int_eq(WEXITSTATUS(status), 0);
+            break;
+        }
+        kills++;
+    }
+    ck_assert_uint_gt(kills, 2);
+    ck_assert(stage_done(&f.stage));
+    same_run(&whole, &f);
+    fixture_close(&f);
+    fixture_close(&whole);
+}
+
+START_TEST(a_killed_run_goes_on_with_the_same_bits) {
+    kill_and_resume("kill-sft", SFT, h.sft);
+    kill_and_resume("kill-ppo", PPO, h.prompts);
+}
+END_TEST
+
+START_TEST(a_file_size_limit_is_an_error_and_not_a_death) {
+    struct fixture f;
+    struct error err = {0};
+    int status = 0;
+    const pid_t pid = fork();
+
+    if (pid == 0) {
+        const struct rlimit limit = {4096, 4096};
+
+        open_ok(&f, "full", SFT, h.sft, 2);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        fixture_run(&h, &f, 1, false, &err);
+        _exit(err.kind == ERROR_RUN && err.text[0] && !stage_done(&f.stage) ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+END_TEST
+
+START_TEST(signals_set_a_flag_and_a_second_interrupt_kills) {
+    static const int polite[] = {SIGINT, SIGTERM, SIGUSR1};
+    int status = 0;
+    pid_t pid;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct error err = {0};
+
+        signals_restore();
+        signals_install();
+        ck_assert(!signals_pending());
+        raise(polite[i]);
+        ck_assert(signals_pending());
+        ck_assert_int_eq(signals_check(&err), -1);
+        ck_assert_int_eq(err.kind, ERROR_STOPPED);
+        signals_raise(false);
+    }
+    pid = fork();
+    if (pid == 0) {
+        raise(SIGINT);
+        raise(SIGINT);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    signals_restore();
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("resume");
+    TCase *tc = tcase_create("resume");
+    int rc;
+
+    if (harness_open(&h) != 0)
+        return 1;
+    harness_data(&h);
+    tcase_set_timeout(tc, 300);
+    tcase_add_test(tc, a_stopped_sft_goes_on_with_the_same_bits);
+    tcase_add_test(tc, a_stopped_ppo_goes_on_with_the_same_bits);
+    tcase_add_test(tc, only_the_newest_checkpoints_stay);
+    tcase_add_test(tc, a_damaged_checkpoint_is_passed_over);
+    tcase_add_test(tc, a_checkpoint_of_something_else_is_refused);
+    tcase_add_test(tc, resuming_before_the_first_checkpoint_begins_anew);
+    tcase_add_test(tc, a_killed_run_goes_on_with_the_same_bits);
+    tcase_add_test(tc, a_file_size_limit_is_an_error_and_not_a_death);
+    tcase_add_test(tc, signals_set_a_flag_and_a_second_interrupt_kills);
+    suite_add_tcase(suite, tc);
+    rc = tap_run(suite);
+    harness_close(&h);
+    return rc;
+}

@@ -1,0 +1,266 @@
+/* Whole stages on a tiny random model. SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "base/mem.h"
+#include "train/harness.h"
+#include "train/run.h"
+#include "train/signals.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tap.h"
+
+static struct harness h;
+
+static void run_ok(struct fixture *f, uint64_t seed, bool resume) {
+    struct error err = {0};
+    const int rc = fixture_run(&h, f, seed, resume, &err);
+
+    ck_assert_msg(rc == 0, "%s", err.text);
+}
+
+static void open_ok(struct fixture *f, const char *name, const char *format, const char *data, const char *extra) {
+    char yaml[2048];
+
+    snprintf(yaml, sizeof(yaml), format, data, extra);
+    ck_assert_int_eq(fixture_open(&h, name, yaml, f), 0);
+}
+
+static double mean(const double *x, size_t n) {
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / (double)n;
+}
+
+#define SFT "algorithm: {use: sft}\ndata: {train: %1$s, eval: %1$s}\ntrain: {epochs: 8, batch: 4, lr: 2.0e-2, %2$s}\n"
+#define RM "algorithm: {use: rm}\nhead: score\ndata: {train: %1$s, eval: %1$s}\ntrain: {epochs: 6, batch: 4, lr: 1.0e-2, %2$s}\n"
+#define PPO \
+    "algorithm: {use: ppo, beta: 0.01}\nreference: 'yes'\ndata: {train: %1$s}\n%2$s\n" \
+    "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n" \
+    "rollout: {prompts: 12, group: 4, max_tokens: 4, temperature: 1.0}\n"
+
+START_TEST(sft_learns) {
+    double loss[64], eval[4], accuracy[64];
+    struct fixture f;
+    size_t n;
+
+    open_ok(&f, "sft", SFT, h.sft, "warmup: 0.1");
+    run_ok(&f, 1, false);
+    n = fixture_metric(&f, "loss", loss, 64);
+    ck_assert_uint_eq(n, 24); /* 12 rows, 3 steps an epoch, 8 epochs */
+    ck_assert_double_lt(mean(loss + n - 3, 3), 0.6 * loss[0]);
+    ck_assert_uint_eq(fixture_metric(&f, "eval_loss", eval, 4), 1);
+    ck_assert_double_lt(eval[0], 0.6 * loss[0]);
+    ck_assert_uint_eq(fixture_metric(&f, "mean_token_accuracy", accuracy, 64), n);
+    ck_assert_double_gt(accuracy[n - 1], accuracy[0]);
+    ck_assert_uint_eq(fixture_metric(&f, "entropy", accuracy, 64), n);
+    fixture_metric(&f, "learning_rate", loss, 64);
+    ck_assert_double_eq(loss[0], 0);
+    ck_assert_double_eq_tol(loss[3], 2e-2, 1e-9);
+    fixture_metric(&f, "epoch", loss, 64);
+    ck_assert_double_eq_tol(loss[n - 1], 8, 1e-9);
+    ck_assert(stage_done(&f.stage));
+    fixture_close(&f);
+}
+END_TEST
+
+/* The gradient is the same however a step is cut: so are the norms and losses of a whole run, to rounding. */
+START_TEST(micro_batches_make_no_difference) {
+    static const char *const cuts[] = {"micro_batch: 4", "micro_batch: 2", "micro_batch: 1", "micro_batch: 3"};
+    double norm[4][64], loss[4][64], eval[4];
+    size_t n = 0;
+
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+        struct fixture f;
+
+        snprintf(name, sizeof(name), "cut%d", i);
+        open_ok(&f, name, SFT, h.sft, cuts[i]);
+        f.stage.train.steps = 6;
+        run_ok(&f, 1, false);
+        n = fixture_metric(&f, "grad_norm", norm[i], 64);
+        fixture_metric(&f, "loss", loss[i], 64);
+        fixture_metric(&f, "eval_loss", &eval[i], 1);
+        fixture_close(&f);
+        ck_assert_uint_eq(n, 6);
+        for (size_t k = 0; k < n; k++) {
+            ck_assert_double_eq_tol(norm[i][k], norm[0][k], 1e-5 * norm[0][k]);
+            ck_assert_double_eq_tol(loss[i][k], loss[0][k], 1e-5 * loss[0][k]);
+        }
+        ck_assert_double_eq_tol(eval[i], eval[0], 1e-5 * eval[0]);
+    }
+}
+END_TEST
+
+static void same_run(struct fixture *a, struct fixture *b) {
+    char *ta = fixture_metrics_text(a), *tb = fixture_metrics_text(b);
+
+    ck_assert_str_eq(ta, tb);
+    ck_assert_uint_ne(fixture_crc(a, "model/model.safetensors"), 0);
+    ck_assert_uint_eq(fixture_crc(a, "model/model.safetensors"), fixture_crc(b, "model/model.safetensors"));
+    free(ta);
+    free(tb);
+}
+
+START_TEST(the_same_seed_gives_the_same_bits) {
+    struct fixture a, b, c;
+
+    open_ok(&a, "same-a", SFT, h.sft, "steps: 5");
+    open_ok(&b, "same-b", SFT, h.sft, "steps: 5");
+    open_ok(&c, "same-c", SFT, h.sft, "steps: 5");
+    run_ok(&a, 3, false);
+    run_ok(&b, 3, false);
+    run_ok(&c, 4, false);
+    same_run(&a, &b);
+    ck_assert_uint_ne(fixture_crc(&a, "model/model.safetensors"), fixture_crc(&c, "model/model.safetensors"));
+    fixture_close(&a);
+    fixture_close(&b);
+    fixture_close(&c);
+}
+END_TEST
+
+START_TEST(a_reward_model_learns_what_is_better) {
+    double accuracy[4];
+    struct fixture f;
+
+    open_ok(&f, "judge", RM, h.pairs, "warmup: 0");
+    run_ok(&f, 1, false);
+    ck_assert_uint_eq(fixture_metric(&f, "eval_accuracy", accuracy, 4), 1);
+    ck_assert_double_ge(accuracy[0], 0.95);
+    fixture_close(&f);
+}
+END_TEST
+
+static void check_ppo(const char *name, const char *critic) {
+    double scores[128], ratio[128], drift[128], norm[128];
+    struct fixture f;
+    size_t n;
+
+    open_ok(&f, name, PPO, h.prompts, critic);
+    run_ok(&f, 1, false);
+    n = fixture_metric(&f, "objective/scores", scores, 128);
+    ck_assert_uint_eq(n, 80);
+    ck_assert_msg(mean(scores + n - 8, 8) > mean(scores, 8) + 0.2, "the score went from %g to %g", mean(scores, 8),
+                  mean(scores + n - 8, 8));
+    /* before a rollout's first update the policy is the one that sampled */
+    n = fixture_metric(&f, "sampling/sampling_logp_difference/max", drift, 128);
+    ck_assert_uint_eq(n, 20);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_double_le(drift[i], 1e-4);
+    fixture_metric(&f, "val/ratio", ratio, 128);
+    ck_assert_double_eq_tol(ratio[0], 1, 1e-5);
+    ck_assert_uint_eq(fixture_metric(&f, "grad_norm", norm, 128), 80);
+    fixture_close(&f);
+}
+
+START_TEST(ppo_raises_the_reward) {
+    check_ppo("ppo", "critic: separate\ntrain: {steps: 80, epochs: 2, minibatch: 24, micro_batch: 8, lr: 2.0e-2}");
+}
+END_TEST
+
+START_TEST(ppo_with_a_shared_trunk_raises_the_reward) {
+    check_ppo("ppo-shared", "critic: share\ntrain: {steps: 80, epochs: 2, minibatch: 24, micro_batch: 8, lr: 2.0e-2}");
+}
+END_TEST
+
+START_TEST(a_critics_warm_up_leaves_the_policy_alone) {
+    static const char *const critics[] = {"separate", "share"};
+
+    for (int i = 0; i < 2; i++) {
+        char extra[256], name[32];
+        double difference[8];
+        struct fixture f;
+
+        snprintf(name, sizeof(name), "warm-%s", critics[i]);
+        snprintf(extra, sizeof(extra), "critic: %s\ncritic_warmup: 4\ntrain: {steps: 6, epochs: 1, lr: 1.0e-2}", critics[i]);
+        open_ok(&f, name, PPO, h.prompts, extra);
+        run_ok(&f, 1, false);
+        ck_assert_uint_eq(fixture_metric(&f, "objective/kl", difference, 8), 6);
+        for (int k = 0; k < 5; k++) /* the fifth rollout is sampled before the first update of the policy */
+            ck_assert_double_eq_tol(difference[k], 0, 1e-4);
+        ck_assert_double_gt(fabs(difference[5]), 1e-3);
+        fixture_close(&f);
+    }
+}
+END_TEST
+
+START_TEST(losses_can_be_mixed) {
+    struct fixture f;
+    double loss[8];
+    char extra[512];
+
+    snprintf(extra, sizeof(extra), "critic: separate\ntrain: {steps: 4, epochs: 1, batch: 4, lr: 1.0e-2}");
+    open_ok(&f, "mixed", PPO, h.prompts, extra);
+    fixture_close(&f);
+    {
+        char yaml[2048];
+
+        snprintf(yaml, sizeof(yaml),
+                 "algorithms: [{use: ppo}, {use: sft, weight: 0.5, data: %s}]\nreference: 'yes'\ncritic: separate\n"
+                 "data: {train: %s}\nrewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n"
+                 "rollout: {prompts: 4, max_tokens: 4, temperature: 1.0}\ntrain: {steps: 4, epochs: 1, batch: 4, lr: 1.0e-2}\n",
+                 h.sft, h.prompts);
+        ck_assert_int_eq(fixture_open(&h, "mixed", yaml, &f), 0);
+    }
+    run_ok(&f, 1, false);
+    ck_assert_uint_eq(fixture_metric(&f, "sft/mean_token_accuracy", loss, 8), 0); /* on-policy steps count no ids */
+    ck_assert_uint_eq(fixture_metric(&f, "sft/entropy", loss, 8), 4);
+    ck_assert_uint_eq(fixture_metric(&f, "objective/kl", loss, 8), 4);
+    fixture_close(&f);
+}
+END_TEST
+
+START_TEST(nothing_is_left_of_a_refused_stage) {
+    struct fixture f;
+    struct error err = {0};
+
+    open_ok(&f, "refused", SFT, "/nonexistent/data.jsonl", "steps: 1");
+    ck_assert_int_eq(fixture_run(&h, &f, 1, false, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ck_assert(!file_exists(f.output));
+    fixture_close(&f);
+}
+END_TEST
+
+START_TEST(numbers_that_are_not_finite_end_the_run) {
+    struct fixture f;
+    struct error err = {0};
+
+    open_ok(&f, "explode", SFT, h.sft, "steps: 40, max_grad_norm: 0");
+    f.stage.train.lr = 1e30;
+    ck_assert_int_eq(fixture_run(&h, &f, 1, false, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_RUN);
+    ck_assert_ptr_nonnull(strstr(err.text, "finite"));
+    ck_assert(!stage_done(&f.stage));
+    fixture_close(&f);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("train");
+    TCase *tc = tcase_create("train");
+    int rc;
+
+    if (harness_open(&h) != 0)
+        return 1;
+    harness_data(&h);
+    tcase_set_timeout(tc, 300);
+    tcase_add_test(tc, sft_learns);
+    tcase_add_test(tc, micro_batches_make_no_difference);
+    tcase_add_test(tc, the_same_seed_gives_the_same_bits);
+    tcase_add_test(tc, a_reward_model_learns_what_is_better);
+    tcase_add_test(tc, ppo_raises_the_reward);
+    tcase_add_test(tc, ppo_with_a_shared_trunk_raises_the_reward);
+    tcase_add_test(tc, a_critics_warm_up_leaves_the_policy_alone);
+    tcase_add_test(tc, losses_can_be_mixed);
+    tcase_add_test(tc, nothing_is_left_of_a_refused_stage);
+    tcase_add_test(tc, numbers_that_are_not_finite_end_the_run);
+    suite_add_tcase(suite, tc);
+    rc = tap_run(suite);
+    harness_close(&h);
+    return rc;
+}
