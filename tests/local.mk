@@ -32,6 +32,7 @@ TEST_MODULE_LINK = -module -avoid-version -shared -rpath /nowhere $(AM_LDFLAGS)
 include tests/base/local.mk
 include tests/plugin/local.mk
 include tests/cli/local.mk
+include tests/pipeline/local.mk
 include tests/ref/local.mk
 include tests/report/local.mk
 include tests/train/local.mk

@@ -29,6 +29,16 @@ int node_error(const struct node *n, struct error *err, const char *fmt, ...) {
     return error_at(err, n->file, n->line, n->column, "%s", text);
 }
 
+int node_place(const struct node *n, struct error *err) {
+    const size_t length = strlen(n->file);
+    struct error said;
+
+    if (err == NULL || err->kind != ERROR_INPUT || (strncmp(err->text, n->file, length) == 0 && err->text[length] == ':'))
+        return -1;
+    said = *err;
+    return node_error(n, err, "%s", said.text);
+}
+
 bool node_is_null(const struct node *n) {
     return n->type == NODE_SCALAR && n->plain && (!*n->text || !strcmp(n->text, "~") || !strcmp(n->text, "null"));
 }

@@ -25,6 +25,8 @@ struct node {
 struct node *node_get(const struct node *mapping, const char *key); /* NULL when absent */
 /* error_at this node */
 int node_error(const struct node *n, struct error *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Puts the node's place in front of an ERROR_INPUT that has none. Returns -1. */
+int node_place(const struct node *n, struct error *err);
 /* Typed readings of a scalar; an error names what was expected. */
 int node_string(const struct node *n, const char **out, struct error *err);
 int node_int(const struct node *n, int64_t *out, struct error *err);

@@ -342,9 +342,8 @@ static int unknown_target(const struct node *root, const char *file, const char 
                        suggest_text(&s, hint, sizeof(hint)));
 }
 
-/* Sets or adds one key. */
-static int put(struct arena *arena, struct node *map, const char *file, const char *key, struct node *value,
-               struct error *err) {
+int yaml_put(struct arena *arena, struct node *map, const char *file, const char *key, struct node *value,
+             struct error *err) {
     struct node **keys, **items, *k;
 
     for (size_t i = 0; i < map->count; i++)
@@ -417,7 +416,7 @@ static int set_path(struct document *doc, char *path, const char *file, struct n
         if (next == NULL) {
             if (item != NULL)
                 *item = value;
-            return item ? 0 : put(&doc->arena, at, file, part, value, err);
+            return item ? 0 : yaml_put(&doc->arena, at, file, part, value, err);
         }
         child = item ? *item : node_get(at, part);
         if (child == NULL || node_is_null(child)) {
@@ -426,7 +425,7 @@ static int set_path(struct document *doc, char *path, const char *file, struct n
                 return error_nomem(err, file);
             if (item != NULL)
                 *item = child;
-            else if (put(&doc->arena, at, file, part, child, err) != 0)
+            else if (yaml_put(&doc->arena, at, file, part, child, err) != 0)
                 return -1;
         }
         at = child;

@@ -22,6 +22,9 @@ int yaml_parse(const char *text, size_t length, const char *name, struct documen
 /* `--set a.b.c=VALUE`: VALUE is YAML. Stages are found by name ("align.train.lr"). Creates missing mappings;
  * a first component that is neither a top-level key nor a stage is refused. */
 int yaml_set(struct document *doc, const char *assignment, struct error *err);
+/* Sets or adds one key of a mapping; `file` is where a new key is said to come from. */
+int yaml_put(struct arena *arena, struct node *map, const char *file, const char *key, struct node *value,
+             struct error *err);
 void yaml_free(struct document *doc);
 /* One value on its own ("[a, b]"), as after --set or in a default. Its nodes have no line. */
 struct node *yaml_value(struct arena *arena, const char *text, const char *name, struct error *err);

@@ -6,6 +6,8 @@
 
 /* X(name) for each `const struct command command_name` */
 #define COMMANDS(X) \
+    X(run) \
+    X(check) \
     X(plugins) \
     X(schema) \
     X(report) \

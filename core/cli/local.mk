@@ -1,4 +1,5 @@
 core_libcore_la_SOURCES += \
+	core/cli/check.c \
 	core/cli/cli.c core/cli/cli.h core/cli/commands.h \
 	core/cli/cli_generate.c \
 	core/cli/cli_report.c \
@@ -8,6 +9,7 @@ core_libcore_la_SOURCES += \
 	core/cli/logprobs.c \
 	core/cli/plugins.c \
 	core/cli/rows.c core/cli/rows.h \
+	core/cli/run.c \
 	core/cli/schema.c \
 	core/cli/score.c \
 	core/cli/session.c core/cli/session.h

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_ROWS = 512 };
@@ -280,6 +281,69 @@ int params_visit(const struct params *p, const void *config, uint32_t type,
         }
     }
     return 0;
+}
+
+static struct node *scalar_value(const struct rein_param *row, const char *at, struct arena *arena) {
+    struct node *n = arena_alloc(arena, sizeof(*n));
+    char text[40];
+    int64_t integer;
+    double real;
+
+    if (n == NULL)
+        return NULL;
+    n->type = NODE_SCALAR;
+    n->file = "";
+    switch (base_type(row)) {
+    case REIN_PARAM_BOOL:
+        n->text = *at ? "true" : "false";
+        break;
+    case REIN_PARAM_INT:
+        memcpy(&integer, at, sizeof(integer));
+        snprintf(text, sizeof(text), "%lld", (long long)integer);
+        n->text = arena_strdup(arena, text);
+        break;
+    case REIN_PARAM_REAL: /* the shortest text that reads back the same */
+        memcpy(&real, at, sizeof(real));
+        for (int digits = 6; digits <= 17; digits++) {
+            snprintf(text, sizeof(text), "%.*g", digits, real);
+            if (strtod(text, NULL) == real)
+                break;
+        }
+        n->text = arena_strdup(arena, text);
+        break;
+    case REIN_PARAM_CHOICE:
+        memcpy(&integer, at, sizeof(integer));
+        n->text = row->choices[integer];
+        break;
+    default:
+        n->text = *(const char *const *)(const void *)at;
+    }
+    if (n->text == NULL)
+        return NULL;
+    n->plain = true;
+    n->plain = base_type(row) < REIN_PARAM_STRING || !node_is_null(n); /* "null" is a string when quoted */
+    return n;
+}
+
+struct node *params_value(const struct rein_param *row, const void *block, struct arena *arena) {
+    const char *at = (const char *)block + row->offset;
+    const struct rein_list *list = (const struct rein_list *)(const void *)at;
+    struct node *n;
+
+    if (!(row->type & REIN_PARAM_LIST))
+        return scalar_value(row, at, arena);
+    n = arena_alloc(arena, sizeof(*n));
+    if (n == NULL || (n->items = arena_alloc(arena, (list->count + 1) * sizeof(*n->items))) == NULL)
+        return NULL;
+    n->type = NODE_SEQUENCE;
+    n->file = "";
+    n->count = list->count;
+    for (uint64_t i = 0; i < list->count; i++) {
+        n->items[i] = scalar_value(row, (const char *)list->items + i * type_size(base_type(row)), arena);
+        if (n->items[i] == NULL)
+            return NULL;
+    }
+    return n;
 }
 
 /* ---- the table itself --------------------------------------------------------------- */

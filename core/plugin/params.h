@@ -46,6 +46,9 @@ int params_fail(const struct params_marks *marks, const char *name, const char *
 int params_visit(const struct params *p, const void *config, uint32_t type,
                  int (*visit)(void *ctx, const struct rein_param *row, const char *value), void *ctx);
 
+/* The value of a row in a block as a node, NULL for a string that is not set or when memory is short. */
+struct node *params_value(const struct rein_param *row, const void *block, struct arena *arena);
+
 /* Rows for people: name, type, range, default, unit, sentence. */
 void params_print(const struct params *p, struct buffer *out);
 /* The same as a commented YAML mapping, every line indented by `indent`. */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/models.h"
+
+#include "base/file.h"
+#include "base/suggest.h"
+
+#include <stddef.h>
+#include <string.h>
+
+struct model_options {
+    const char *from, *config;
+    int64_t init;
+};
+static const char *const inits[] = {"files", "random", NULL};
+enum { INIT_FILES, INIT_RANDOM };
+
+static const struct rein_param rows[] = {
+    {.name = "from", .type = REIN_PARAM_STRING, .offset = offsetof(struct model_options, from),
+     .doc = "A Hugging Face folder or a .gguf file, beside the pipeline or absolute."},
+    {.name = "config", .type = REIN_PARAM_STRING, .offset = offsetof(struct model_options, config),
+     .doc = "A folder with config.json and tokenizer.json: a new model of that shape; needs `init: random`."},
+    {.name = "init", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct model_options, init), .choices = inits,
+     .doc = "Weights from files, or drawn at random: normal(0, initializer_range) by the pipeline's seed."},
+    {.name = NULL},
+};
+const struct params models_params = {"model", rows, sizeof(*rows), sizeof(struct model_options)};
+
+static bool is_gguf(const char *path) {
+    const size_t n = strlen(path);
+
+    return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
+
+/* Is there something a model can be read from? */
+static bool is_model(const char *path) {
+    return file_is_folder(path) || (is_gguf(path) && file_exists(path));
+}
+
+static bool is_word(const char *s) {
+    static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+    return *s && strchr(word, *s) && s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == '\0';
+}
+
+static int read_one(struct build *b, struct pipeline_model *m) {
+    const struct model_options *o = params_bind(&models_params, m->node, NULL, b->arena, b->err);
+    const char *written;
+
+    if (o == NULL)
+        return -1;
+    written = o->from ? o->from : o->config;
+    if (written == NULL || (o->from && o->config))
+        return node_error(m->node, b->err, written ? "model '%s' has both 'from' and 'config'"
+                          : "model '%s' needs 'from' or 'config'", m->name);
+    if (o->config && o->init != INIT_RANDOM)
+        return node_error(m->node, b->err, "model '%s': 'config' alone has no weights: add 'init: random', or use 'from'",
+                          m->name);
+    if (o->from && o->init == INIT_RANDOM)
+        return node_error(node_get(m->node, "init"), b->err, "model '%s': weights from files or at random, not both: "
+                          "use 'config' in place of 'from'", m->name);
+    m->source.path = build_path(b, written);
+    if (m->source.path == NULL)
+        return error_nomem(b->err, "model");
+    if (o->config ? !file_is_folder(m->source.path) : !is_model(m->source.path))
+        return node_error(node_get(m->node, o->from ? "from" : "config"), b->err, "there is no %s %s",
+                          o->config ? "folder" : "model folder or .gguf file", m->source.path);
+    m->source.random = o->config != NULL;
+    m->source.seed = b->p->seed;
+    return 0;
+}
+
+int models_read(struct build *b, const struct node *section) {
+    if (section == NULL)
+        return 0;
+    if (section->type != NODE_MAPPING)
+        return node_error(section, b->err, "models: expected a mapping from names to models");
+    b->p->models = arena_alloc(b->arena, (section->count ? section->count : 1) * sizeof(*b->p->models));
+    if (b->p->models == NULL)
+        return error_nomem(b->err, "models");
+    for (size_t i = 0; i < section->count; i++) {
+        struct pipeline_model *m = &b->p->models[i];
+
+        m->name = section->keys[i]->text;
+        m->node = section->items[i];
+        if (!is_word(m->name))
+            return node_error(section->keys[i], b->err, "a model's name is made of letters, digits, '.', '-' and '_', got '%.60s'",
+                              m->name);
+        if (read_one(b, m) != 0)
+            return -1;
+        b->p->nmodels = i + 1;
+    }
+    return 0;
+}
+
+static int unknown(struct build *b, const struct stage *s, const struct node *at, const char *name, const char *path) {
+    struct suggestion near = {0};
+    char hint[128];
+
+    for (const struct stage *t = b->p->stages; t < s; t++)
+        suggest_offer(&near, name, t->name);
+    for (size_t i = 0; i < b->p->nmodels; i++)
+        suggest_offer(&near, name, b->p->models[i].name);
+    if (near.best == NULL && (strchr(name, '/') != NULL || is_gguf(name)))
+        return build_fail(b, s, at, "there is no model folder or .gguf file %s", path);
+    return build_fail(b, s, at, "'%.100s' is no earlier stage, no model, no folder and no .gguf file%s", name,
+                      suggest_text(&near, hint, sizeof(hint)));
+}
+
+int models_resolve(struct build *b, const struct stage *s, const struct node *at, const char *name,
+                   struct model_source *source, const struct stage **stage) {
+    const char *path;
+    struct buffer made = {0};
+
+    *stage = NULL;
+    for (const struct stage *t = b->p->stages; t < b->p->stages + b->p->nstages; t++) {
+        if (strcmp(t->name, name) != 0)
+            continue;
+        if (t == s)
+            return build_fail(b, s, at, "it cannot start from itself");
+        if (t > s)
+            return build_fail(b, s, at, "stage '%s' runs later: only earlier stages can be named", name);
+        buffer_printf(&made, "%s/model", t->output);
+        source->path = made.failed ? NULL : arena_strdup(b->arena, made.data);
+        buffer_free(&made);
+        *stage = t;
+        return source->path ? 0 : error_nomem(b->err, "model");
+    }
+    for (size_t i = 0; i < b->p->nmodels; i++)
+        if (strcmp(b->p->models[i].name, name) == 0) {
+            source->path = b->p->models[i].source.path;
+            source->random = b->p->models[i].source.random;
+            source->seed = b->p->models[i].source.seed;
+            return 0;
+        }
+    path = build_path(b, name);
+    if (path == NULL)
+        return error_nomem(b->err, "model");
+    if (!is_model(path))
+        return unknown(b, s, at, name, path);
+    source->path = path;
+    return 0;
+}

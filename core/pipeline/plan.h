@@ -1,0 +1,39 @@
+/* core/pipeline/plan.h - which model is loaded for which stage, and what that takes.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef REIN_CORE_PLAN_H
+#define REIN_CORE_PLAN_H
+
+#include "base/buffer.h"
+#include "pipeline/pipeline.h"
+
+struct plan_model {
+    const char *role;           /* "model", "reference", "critic", "reward" */
+    const struct model_use *use;
+    bool shares;                /* a head on the stage's model, not a model of its own */
+    uint64_t parameters;
+    uint64_t bytes;             /* weights, gradients, optimiser's state */
+};
+struct plan_stage {
+    const struct stage *stage;
+    struct plan_model *models;
+    size_t nmodels;
+    uint64_t bytes;             /* of the models */
+    uint64_t work;              /* activations of the largest micro-batch and the sampling cache, estimated from above */
+};
+struct plan {
+    struct arena arena;
+    struct plan_stage *stages;
+    size_t nstages;
+    const struct plan_stage *largest;
+};
+
+/* Reads every configuration and tokenizer, checks the tensors' names and shapes and all the data, and adds up; no weight
+ * is read. Refuses a stage whose models alone exceed `limit` bytes, warns when the work does. */
+int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, struct error *err);
+void plan_free(struct plan *plan);
+
+void plan_print(const struct plan *plan, uint64_t limit, struct buffer *out);
+void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit, struct buffer *out);
+
+#endif

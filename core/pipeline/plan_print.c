@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/plan.h"
+
+#include <string.h>
+
+static const char *head_name(enum model_head head) {
+    return head == MODEL_LM ? "lm" : head == MODEL_SCORE ? "score" : "value";
+}
+
+static void size_text(uint64_t bytes, struct buffer *out) {
+    if (bytes >= 100000000)
+        buffer_printf(out, "%.1f GB", (double)bytes / 1e9);
+    else
+        buffer_printf(out, "%.1f MB", (double)bytes / 1e6);
+}
+
+static void count_text(uint64_t n, struct buffer *out) {
+    if (n >= 1000000)
+        buffer_printf(out, "%.1f M", (double)n / 1e6);
+    else
+        buffer_printf(out, "%.1f K", (double)n / 1e3);
+}
+
+static void print_model(const struct plan_model *m, struct buffer *out) {
+    struct buffer count = {0}, size = {0};
+
+    count_text(m->parameters, &count);
+    size_text(m->bytes, &size);
+    if (count.failed || size.failed)
+        out->failed = true;
+    else
+        buffer_printf(out, "  %-10s %-20s %-7s %-6s %10s parameters %10s\n", m->role,
+                      m->shares ? "(shares the model)" : m->use->from, m->use->source.trainable ? "trained" : "frozen",
+                      head_name(m->use->source.head), count.data, size.data);
+    buffer_free(&count);
+    buffer_free(&size);
+}
+
+void plan_print(const struct plan *plan, uint64_t limit, struct buffer *out) {
+    for (size_t i = 0; i < plan->nstages; i++) {
+        const struct plan_stage *ps = &plan->stages[i];
+
+        buffer_printf(out, "%s:", ps->stage->name);
+        for (size_t a = 0; a < ps->stage->nalgorithms; a++)
+            buffer_printf(out, "%s %s", a ? "," : "", ps->stage->algorithms[a].plugin->name);
+        buffer_text(out, "\n");
+        for (size_t m = 0; m < ps->nmodels; m++)
+            print_model(&ps->models[m], out);
+        buffer_text(out, "  memory     ");
+        size_text(ps->bytes, out);
+        buffer_text(out, " of models, at most about ");
+        size_text(ps->work, out);
+        buffer_text(out, " of work\n");
+    }
+    buffer_text(out, "At most about ");
+    size_text(plan->largest->bytes + plan->largest->work, out);
+    buffer_printf(out, " at once, in %s", plan->largest->stage->name);
+    if (limit != UINT64_MAX) {
+        buffer_text(out, "; this machine has ");
+        size_text(limit, out);
+    }
+    buffer_text(out, ".\n");
+}
+
+static void json_text(const char *text, struct buffer *out) {
+    buffer_json_string(out, text, strlen(text));
+}
+
+static void json_model(const struct plan_model *m, struct buffer *out) {
+    buffer_printf(out, "{\"role\": \"%s\", \"from\": ", m->role);
+    json_text(m->use->from, out);
+    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"parameters\": %llu, \"bytes\": %llu}",
+                  m->shares ? "true" : "false", m->use->source.trainable ? "true" : "false",
+                  head_name(m->use->source.head), (unsigned long long)m->parameters, (unsigned long long)m->bytes);
+}
+
+void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit, struct buffer *out) {
+    buffer_text(out, "{\"pipeline\": ");
+    json_text(p->path, out);
+    buffer_text(out, ", \"output\": ");
+    json_text(p->output, out);
+    buffer_text(out, ", \"stages\": [");
+    for (size_t i = 0; i < plan->nstages; i++) {
+        const struct plan_stage *ps = &plan->stages[i];
+
+        buffer_text(out, i ? ", {\"name\": " : "{\"name\": ");
+        json_text(ps->stage->name, out);
+        buffer_text(out, ", \"algorithms\": [");
+        for (size_t a = 0; a < ps->stage->nalgorithms; a++) {
+            buffer_text(out, a ? ", " : "");
+            json_text(ps->stage->algorithms[a].plugin->name, out);
+        }
+        buffer_text(out, "], \"models\": [");
+        for (size_t m = 0; m < ps->nmodels; m++) {
+            buffer_text(out, m ? ", " : "");
+            json_model(&ps->models[m], out);
+        }
+        buffer_printf(out, "], \"model_bytes\": %llu, \"work_bytes\": %llu}", (unsigned long long)ps->bytes,
+                      (unsigned long long)ps->work);
+    }
+    buffer_printf(out, "], \"peak_bytes\": %llu, \"memory_bytes\": ",
+                  (unsigned long long)(plan->largest->bytes + plan->largest->work));
+    if (limit == UINT64_MAX)
+        buffer_text(out, "null}\n");
+    else
+        buffer_printf(out, "%llu}\n", (unsigned long long)limit);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/resolved.h"
+
+#include "base/file.h"
+
+#include <rein/abi.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct writer {
+    struct pipeline *p;
+    struct arena *arena;
+    struct error *err;
+};
+
+static int put_text(struct writer *w, struct node *map, const char *key, const char *text) {
+    struct node *n = arena_alloc(w->arena, sizeof(*n));
+
+    if (n == NULL || (n->text = arena_strdup(w->arena, text)) == NULL)
+        return error_nomem(w->err, "pipeline");
+    n->type = NODE_SCALAR;
+    n->file = "";
+    n->plain = true;
+    n->plain = !node_is_null(n); /* a file called "null" */
+    return yaml_put(w->arena, map, "", key, n, w->err);
+}
+
+static int put_path(struct writer *w, struct node *map, const char *key, const char *path) {
+    char *real = realpath(path, NULL), *cwd = NULL, *joined = NULL;
+    int rc;
+
+    if (real == NULL && path[0] != '/') { /* the run folder is not there yet */
+        cwd = realpath(".", NULL);
+        joined = cwd ? file_join(cwd, path) : NULL;
+    }
+    rc = put_text(w, map, key, real ? real : joined ? joined : path);
+    free(real);
+    free(cwd);
+    free(joined);
+    return rc;
+}
+
+static struct node *stage_section(struct writer *w, struct stage *s, const char *name) {
+    struct node *n = node_get(s->node, name);
+
+    if (n != NULL)
+        return n;
+    n = arena_alloc(w->arena, sizeof(*n));
+    if (n == NULL) {
+        error_nomem(w->err, "pipeline");
+        return NULL;
+    }
+    n->type = NODE_MAPPING;
+    n->file = "";
+    return yaml_put(w->arena, (struct node *)(uintptr_t)s->node, "", name, n, w->err) == 0 ? n : NULL;
+}
+
+/* Adds the rows that the file leaves out; with `replace` also those that it gives. Advanced ones stay out. */
+static int put_rows(struct writer *w, struct node *map, const struct params *table, const void *block, bool replace,
+                    const char *skip) {
+    const struct rein_param *row;
+
+    for (size_t i = 0; (row = params_row(table, i)) != NULL; i++) {
+        const bool given = params_given(map, row->name);
+        struct node *n;
+
+        if (strcmp(row->name, skip) == 0 || (given && !replace) || (!given && row->flags))
+            continue;
+        n = params_value(row, block, w->arena);
+        if (n != NULL && yaml_put(w->arena, map, "", row->name, n, w->err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int put_use(struct writer *w, const struct model_use *use) {
+    struct node *from = use->node ? node_get(use->node, "from") : NULL;
+
+    if (!use->present || from == NULL || pipeline_stage(w->p, use->from))
+        return 0;
+    for (size_t i = 0; i < w->p->nmodels; i++)
+        if (strcmp(w->p->models[i].name, use->from) == 0)
+            return 0;
+    return put_path(w, (struct node *)(uintptr_t)use->node, "from", use->source.path);
+}
+
+static int put_stage(struct writer *w, struct stage *s) {
+    struct node *data = node_get(s->node, "data"), *section;
+
+    for (size_t i = 0; i < s->nalgorithms; i++) {
+        struct node *n = (struct node *)(uintptr_t)s->algorithms[i].marks.mapping;
+        if (put_rows(w, n, s->algorithms[i].marks.table, s->algorithms[i].config, false, "") ||
+            (s->algorithms[i].data && put_path(w, n, "data", s->algorithms[i].data)))
+            return -1;
+    }
+    for (size_t i = 0; i < s->nrewards; i++)
+        if (put_rows(w, (struct node *)(uintptr_t)s->rewards[i].marks.mapping, s->rewards[i].marks.table,
+                     s->rewards[i].config, false, ""))
+            return -1;
+    if (put_use(w, &s->model) || put_use(w, &s->reference) || put_use(w, &s->critic) ||
+        put_path(w, data, "train", s->train_path) || (s->eval_path && put_path(w, data, "eval", s->eval_path)))
+        return -1;
+    section = stage_section(w, s, "train");
+    if (section == NULL || put_rows(w, section, &train_params, &s->train, true, s->on_policy ? "batch" : "minibatch"))
+        return -1;
+    return s->on_policy ? put_rows(w, node_get(s->node, "rollout"), &rollout_params, &s->rollout, true, "") : 0;
+}
+
+int resolved_write(struct pipeline *p, struct buffer *out, struct error *err) {
+    struct writer w = {p, &p->document.arena, err};
+    struct node *root = p->document.root;
+
+    if (put_path(&w, root, "output", p->output) != 0)
+        return -1;
+    for (size_t i = 0; i < p->nmodels; i++)
+        if (put_path(&w, (struct node *)(uintptr_t)p->models[i].node, p->models[i].source.random ? "config" : "from",
+                     p->models[i].source.path) != 0)
+            return -1;
+    for (size_t i = 0; i < p->nstages; i++)
+        if (put_stage(&w, &p->stages[i]) != 0)
+            return -1;
+    buffer_printf(out, "# %s, as it was run\n", p->path);
+    node_write(root, out);
+    return out->failed ? error_nomem(err, "pipeline") : 0;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/runner.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "pipeline/resolved.h"
+#include "report/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { LARGEST_PIPELINE = 8 << 20 };
+
+static const struct node *output_node(const struct pipeline *p) {
+    return node_get(p->document.root, "output");
+}
+
+/* Is `path` the run folder or inside it? Both are there. */
+static bool inside(const char *folder, const char *path) {
+    char *real = realpath(path, NULL);
+    const size_t length = strlen(folder);
+    const bool is = real && strncmp(real, folder, length) == 0 && (real[length] == '/' || real[length] == '\0');
+
+    free(real);
+    return is;
+}
+
+static const char *input_inside(const struct pipeline *p, const char *folder) {
+    for (size_t i = 0; i < p->nmodels; i++)
+        if (inside(folder, p->models[i].source.path))
+            return p->models[i].source.path;
+    for (size_t i = 0; i < p->nstages; i++) {
+        const struct stage *s = &p->stages[i];
+        const struct model_use *uses[] = {&s->model, &s->reference, &s->critic};
+
+        if (inside(folder, s->train_path) || (s->eval_path && inside(folder, s->eval_path)))
+            return inside(folder, s->train_path) ? s->train_path : s->eval_path;
+        for (size_t k = 0; k < s->nalgorithms; k++)
+            if (s->algorithms[k].data && inside(folder, s->algorithms[k].data))
+                return s->algorithms[k].data;
+        for (size_t k = 0; k < 3; k++)
+            if (uses[k]->present && uses[k]->source.path && !pipeline_stage(p, uses[k]->from) &&
+                inside(folder, uses[k]->source.path))
+                return uses[k]->source.path;
+        for (size_t k = 0; k < s->nscored; k++)
+            if (!pipeline_stage(p, s->scored[k].use.from) && inside(folder, s->scored[k].use.source.path))
+                return s->scored[k].use.source.path;
+    }
+    return inside(folder, p->path) ? p->path : NULL;
+}
+
+static int check_earlier_run(const struct pipeline *p, const struct runner_options *o, struct error *err) {
+    char *marker = file_join(p->output, "pipeline.yaml"), *folder = realpath(p->output, NULL);
+    const char *input;
+    int rc = 0;
+
+    if (marker == NULL || folder == NULL)
+        rc = error_nomem(err, "run folder");
+    else if (!file_exists(marker)) /* not ours to remove or to add to */
+        rc = node_error(output_node(p), err, "%s is not the folder of an earlier run: it holds other files", p->output);
+    else if (o->overwrite && (input = input_inside(p, folder)) != NULL)
+        rc = node_error(output_node(p), err, "--overwrite would remove %s, which this run reads", input);
+    free(marker);
+    free(folder);
+    return rc;
+}
+
+int runner_check(const struct pipeline *p, const struct runner_options *o, struct error *err) {
+    if (file_exists(p->output) && !file_is_folder(p->output))
+        return node_error(output_node(p), err, "%s is not a folder", p->output);
+    if (file_folder_is_empty(p->output))
+        return 0;
+    if (!o->resume && !o->overwrite)
+        return node_error(output_node(p), err, "%s is not empty: --resume goes on with it, --overwrite removes it",
+                          p->output);
+    return check_earlier_run(p, o, err);
+}
+
+/* Two runs must not write into one folder; the lock goes with the process, however it ends. */
+static int lock_folder(const char *path, struct error *err) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return error_errno_run(err, path, "cannot open");
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    if (errno == EWOULDBLOCK)
+        error_input(err, "%s: another rein is running in this folder", path);
+    else
+        error_errno_run(err, path, "cannot lock");
+    close(fd);
+    return -1;
+}
+
+static int write_pipeline(struct pipeline *p, bool resume, struct error *err) {
+    char *path = file_join(p->output, "pipeline.yaml"), *old;
+    struct buffer text = {0};
+    int rc = path ? resolved_write(p, &text, err) : error_nomem(err, "pipeline");
+
+    if (rc == 0 && resume && file_exists(path)) {
+        old = file_read(path, LARGEST_PIPELINE, NULL, NULL);
+        /* the first line says which file it was made from */
+        if (old != NULL && strcmp(old + strcspn(old, "\n"), text.data + strcspn(text.data, "\n")) != 0)
+            log_warn("the pipeline is not the same as when the run began (%s)", path);
+        free(old);
+    }
+    if (rc == 0)
+        rc = file_write(path, text.data, text.length, err);
+    buffer_free(&text);
+    free(path);
+    return rc;
+}
+
+static int run_stages(struct pipeline *p, const struct runner_options *o, struct backend *backend,
+                      const struct report_sink *sink, struct error *err) {
+    const struct stage_env env = {.backend = backend, .seed = p->seed, .resume = o->resume, .sink = sink};
+
+    for (size_t i = 0; i < p->nstages; i++) {
+        struct stage *s = &p->stages[i];
+
+        if (o->resume && stage_done(s)) {
+            log_info("stage %s was finished before", s->name);
+            continue;
+        }
+        if (file_make_folder(s->output, err) != 0 || stage_run(s, &env, err) != 0) {
+            if (err && err->kind == ERROR_RUN)
+                error_prefix(err, "stage '%s'", s->name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int runner_run(struct pipeline *p, const struct runner_options *o, struct backend *backend, struct error *err) {
+    struct report *report = NULL;
+    int lock, rc;
+
+    if (file_make_folder(p->output, err) != 0 || (lock = lock_folder(p->output, err)) < 0)
+        return -1;
+    rc = 0;
+    if (o->overwrite && !file_folder_is_empty(p->output)) {
+        rc = file_remove_tree(p->output, err) || file_make_folder(p->output, err) ? -1 : 0;
+        close(lock);
+        lock = rc == 0 ? lock_folder(p->output, err) : -1;
+        rc = lock < 0 ? -1 : 0;
+    }
+    if (rc == 0)
+        rc = write_pipeline(p, o->resume, err);
+    if (rc == 0)
+        rc = report_create(p->output, isatty(STDERR_FILENO), &report, err);
+    if (rc == 0)
+        rc = run_stages(p, o, backend, report_sink(report), err);
+    report_free(report);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}

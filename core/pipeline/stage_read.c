@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/stage_read.h"
+
+#include "base/file.h"
+#include "base/suggest.h"
+#include "pipeline/instances.h"
+#include "pipeline/models.h"
+#include "pipeline/wiring.h"
+#include "text/template.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* model:, reference: and critic: */
+struct use_options {
+    const char *from;
+    int64_t head, share, warmup_steps;
+    double lr;
+};
+static const char *const heads[] = {"lm", "score", "value", NULL}; /* in the order of enum model_head */
+static const char *const shares[] = {"none", "policy", NULL};
+
+#define FROM                                                                                                           \
+    {.name = "from", .type = REIN_PARAM_MODEL, .offset = offsetof(struct use_options, from),                           \
+     .doc = "An earlier stage, a model of `models:`, a Hugging Face folder or a .gguf file."}
+#define HEAD(usual)                                                                                                    \
+    {.name = "head", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, head), .choices = heads,        \
+     .dflt = usual, .doc = "lm predicts tokens, score rates a text, value rates each token."}
+static const struct rein_param model_rows[] = {FROM, HEAD("lm"), {.name = NULL}};
+static const struct rein_param reference_rows[] = {FROM, {.name = NULL}};
+static const struct rein_param critic_rows[] = {
+    FROM, HEAD("value"),
+    {.name = "share", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, share), .choices = shares,
+     .doc = "policy: a value head on the policy itself, in place of a model of its own."},
+    {.name = "lr", .type = REIN_PARAM_REAL, .offset = offsetof(struct use_options, lr), .max = 10,
+     .doc = "Its learning rate; 0: the stage's."},
+    {.name = "warmup_steps", .type = REIN_PARAM_INT, .offset = offsetof(struct use_options, warmup_steps), .max = 1e9,
+     .doc = "Optimiser steps at the beginning that train the critic alone."},
+    {.name = NULL},
+};
+static const struct params use_params = {"model", model_rows, sizeof(*model_rows), sizeof(struct use_options)};
+static const struct params reference_params = {"reference", reference_rows, sizeof(*reference_rows), sizeof(struct use_options)};
+const struct params critic_params = {"critic", critic_rows, sizeof(*critic_rows), sizeof(struct use_options)};
+
+static const char *const keys[] = {"name", "algorithm", "algorithms", "model", "reference", "critic", "rewards",
+                                   "data", "rollout",   "train",      "checkpoint", NULL};
+
+static int check_keys(struct build *b, const struct stage *s) {
+    for (size_t i = 0; i < s->node->count; i++) {
+        const struct node *key = s->node->keys[i];
+        struct suggestion near = {0};
+        char hint[128];
+        size_t k = 0;
+
+        while (keys[k] && strcmp(keys[k], key->text) != 0)
+            suggest_offer(&near, key->text, keys[k++]);
+        if (keys[k] == NULL)
+            return node_error(key, b->err, "a stage has no key '%.60s'%s", key->text,
+                              suggest_text(&near, hint, sizeof(hint)));
+    }
+    return 0;
+}
+
+/* ---- models ---------------------------------------------------------------------------- */
+
+/* Fills use->from and source. `lm`: it must predict tokens, so a stage that trains scores will not do. */
+static int resolve_use(struct build *b, struct stage *s, const struct node *at, const char *name, bool lm,
+                       struct model_use *use) {
+    const struct stage *earlier;
+
+    use->present = true;
+    use->from = name;
+    if (models_resolve(b, s, at, name, &use->source, &earlier) != 0)
+        return -1;
+    if (lm && earlier != NULL && earlier->model.source.head != MODEL_LM)
+        return build_fail(b, s, at, "stage '%s' trains a score head: what it writes predicts no tokens", name);
+    return 0;
+}
+
+static int read_model(struct build *b, struct stage *s) {
+    const struct node *n = node_get(s->node, "model");
+    const struct use_options *o;
+    struct model_use *use = &s->model;
+
+    if (n == NULL)
+        return build_fail(b, s, s->node, "needs a 'model' to train");
+    use->node = n;
+    o = params_bind(&use_params, n, NULL, b->arena, b->err);
+    if (o == NULL)
+        return -1;
+    if (o->from == NULL)
+        return build_fail(b, s, n, "model needs 'from'");
+    if (o->head == MODEL_VALUE)
+        return build_fail(b, s, node_get(n, "head"), "a value head belongs to a critic: use lm or score");
+    use->source.trainable = true;
+    use->source.head = (enum model_head)o->head;
+    return resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use);
+}
+
+static int read_reference(struct build *b, struct stage *s) {
+    const struct node *n = node_get(s->node, "reference");
+    const struct use_options *o;
+
+    if (n == NULL)
+        return 0;
+    s->reference.node = n;
+    o = params_bind(&reference_params, n, NULL, b->arena, b->err);
+    if (o == NULL)
+        return -1;
+    if (o->from == NULL)
+        return build_fail(b, s, n, "reference needs 'from'");
+    return resolve_use(b, s, node_get(n, "from"), o->from, true, &s->reference);
+}
+
+static int read_critic(struct build *b, struct stage *s) {
+    const struct node *n = node_get(s->node, "critic");
+    const struct use_options *o;
+    struct model_use *use = &s->critic;
+
+    if (n == NULL)
+        return 0;
+    use->node = n;
+    o = params_bind(&critic_params, n, NULL, b->arena, b->err);
+    if (o == NULL)
+        return -1;
+    use->share = o->share != 0;
+    use->lr = o->lr;
+    use->warmup_steps = o->warmup_steps;
+    use->source.head = MODEL_VALUE;
+    use->source.trainable = true;
+    if (o->head != MODEL_VALUE)
+        return build_fail(b, s, node_get(n, "head"), "a critic's head is 'value'");
+    if (use->share && o->from != NULL)
+        return build_fail(b, s, node_get(n, "from"), "the critic shares the policy or comes from a model of its own, not both");
+    if (use->share && o->lr != 0)
+        return build_fail(b, s, node_get(n, "lr"), "a critic that shares the policy learns at the policy's rate");
+    if (use->share) {
+        use->present = true;
+        use->from = s->model.from;
+        return 0;
+    }
+    if (o->from == NULL)
+        return build_fail(b, s, n, "critic needs 'from', or 'share: policy'");
+    return resolve_use(b, s, node_get(n, "from"), o->from, false, use);
+}
+
+/* ---- plugins ---------------------------------------------------------------------------- */
+
+struct bound {
+    const struct rein_plugin *plugin;
+    const void *config;
+    struct params_marks marks;
+    const struct node *use;
+};
+
+static int bind_plugin(struct build *b, struct stage *s, const struct node *n, uint32_t kind,
+                       const char *const *reserved, struct bound *out) {
+    const char *name;
+    const struct module *m;
+    struct params *table;
+
+    if (n->type != NODE_MAPPING)
+        return build_fail(b, s, n, "%s: expected a mapping with 'use'", kind_name(kind));
+    out->use = node_get(n, "use");
+    if (out->use == NULL)
+        return build_fail(b, s, n, "%s needs 'use', the name of a plugin", kind_name(kind));
+    if (node_string(out->use, &name, b->err) != 0)
+        return -1;
+    m = registry_find(b->registry, kind, name, b->err);
+    if (m == NULL)
+        return node_place(out->use, b->err);
+    table = arena_alloc(b->arena, sizeof(*table));
+    if (table == NULL)
+        return error_nomem(b->err, "stage");
+    *table = params_of(m->plugin);
+    out->plugin = m->plugin;
+    out->marks = (struct params_marks){n, table};
+    out->config = params_bind(table, n, reserved, b->arena, b->err);
+    return out->config ? 0 : -1;
+}
+
+static int read_weight(struct build *b, struct stage *s, const struct node *n, bool positive, double *out) {
+    const struct node *weight = node_get(n, "weight");
+    const char *expected = weight ? node_read_real(weight, out) : NULL;
+    char got[128];
+
+    if (weight == NULL) {
+        *out = 1;
+        return 0;
+    }
+    if (expected != NULL)
+        return build_fail(b, s, weight, "weight: expected %s, got %s", expected, node_got(weight, got, sizeof(got)));
+    if (positive && !(*out > 0))
+        return build_fail(b, s, weight, "the weight of an algorithm must be above 0, got '%s'", weight->text);
+    return 0;
+}
+
+static int data_path(struct build *b, struct stage *s, const struct node *at, const char *written, const char **out) {
+    *out = build_path(b, written);
+    if (*out == NULL)
+        return error_nomem(b->err, "data");
+    if (!file_exists(*out) || file_is_folder(*out))
+        return build_fail(b, s, at, "there is no file %s", *out);
+    return 0;
+}
+
+static int add_algorithm(struct build *b, struct stage *s, const struct node *n, bool many) {
+    static const char *const alone[] = {"use", NULL}, *const among[] = {"use", "weight", "data", NULL};
+    struct stage_algorithm *a = &s->algorithms[s->nalgorithms];
+    const struct node *data = node_get(n, "data");
+    struct bound bound;
+    const char *written;
+
+    if (bind_plugin(b, s, n, REIN_KIND_ALGORITHM, many ? among : alone, &bound) != 0)
+        return -1;
+    *a = (struct stage_algorithm){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks, .weight = 1};
+    if (many && (read_weight(b, s, n, true, &a->weight) != 0))
+        return -1;
+    if (many && data && (node_string(data, &written, b->err) != 0 || data_path(b, s, data, written, &a->data) != 0))
+        return -1;
+    s->nalgorithms++;
+    return instances_describe(b, bound.use, a);
+}
+
+static int read_algorithms(struct build *b, struct stage *s) {
+    const struct node *one = node_get(s->node, "algorithm"), *many = node_get(s->node, "algorithms");
+
+    if ((one != NULL) == (many != NULL))
+        return build_fail(b, s, many ? many : s->node, one ? "has both 'algorithm' and 'algorithms'" : "needs an 'algorithm'");
+    if (one != NULL)
+        return add_algorithm(b, s, one, false);
+    if (many->type != NODE_SEQUENCE || many->count == 0)
+        return build_fail(b, s, many, "algorithms: expected a list of at least one");
+    if (many->count > STAGE_MAX_ALGORITHMS)
+        return build_fail(b, s, many, "more than %d algorithms", STAGE_MAX_ALGORITHMS);
+    for (size_t i = 0; i < many->count; i++)
+        if (add_algorithm(b, s, many->items[i], true) != 0)
+            return -1;
+    return 0;
+}
+
+/* ---- rewards ----------------------------------------------------------------------------- */
+
+struct scored_visit {
+    struct build *b;
+    struct stage *s;
+    const struct node *mapping;
+};
+
+/* A model that a reward source names: it must be there and rate texts. */
+static int add_scored(void *ctx, const struct rein_param *row, const char *value) {
+    const struct scored_visit *v = ctx;
+    const struct node *at = node_get(v->mapping, row->name);
+    struct stage *s = v->s;
+    struct stage_scored *scored = &s->scored[s->nscored];
+    const struct stage *earlier;
+
+    for (size_t i = 0; i < s->nscored; i++)
+        if (strcmp(s->scored[i].name, value) == 0)
+            return 0;
+    if (at != NULL && at->type == NODE_SEQUENCE)
+        for (size_t i = 0; i < at->count; i++)
+            if (at->items[i]->type == NODE_SCALAR && strcmp(at->items[i]->text, value) == 0) {
+                at = at->items[i];
+                break;
+            }
+    if (at == NULL)
+        at = v->mapping;
+    if (s->nscored == STAGE_MAX_REWARDS)
+        return build_fail(v->b, s, at, "more than %d models in rewards", STAGE_MAX_REWARDS);
+    *scored = (struct stage_scored){.name = value, .use = {.present = true, .from = value, .node = at}};
+    scored->use.source.head = MODEL_SCORE;
+    if (models_resolve(v->b, s, at, value, &scored->use.source, &earlier) != 0)
+        return -1;
+    if (earlier != NULL && earlier->model.source.head != MODEL_SCORE)
+        return build_fail(v->b, s, at, "stage '%s' trains no score head: a reward model does (head: score)", value);
+    s->nscored++;
+    return 0;
+}
+
+static int add_reward(struct build *b, struct stage *s, const struct node *n) {
+    static const char *const reserved[] = {"use", "name", "weight", NULL};
+    struct stage_reward *r = &s->rewards[s->nrewards];
+    const struct node *name = node_get(n, "name");
+    struct scored_visit visit = {b, s, n};
+    struct bound bound;
+
+    if (bind_plugin(b, s, n, REIN_KIND_REWARD, reserved, &bound) != 0)
+        return -1;
+    *r = (struct stage_reward){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks,
+                               .name = bound.plugin->name};
+    if (read_weight(b, s, n, false, &r->weight) != 0 || (name && node_string(name, &r->name, b->err) != 0))
+        return -1;
+    for (size_t i = 0; i < s->nrewards; i++)
+        if (strcmp(s->rewards[i].name, r->name) == 0)
+            return build_fail(b, s, name ? name : n, "two rewards are called '%s': give one another 'name'", r->name);
+    s->nrewards++;
+    if (params_visit(bound.marks.table, r->config, REIN_PARAM_MODEL, add_scored, &visit) != 0)
+        return -1;
+    return instances_try_reward(b, bound.use, r);
+}
+
+static int read_rewards(struct build *b, struct stage *s) {
+    const struct node *list = node_get(s->node, "rewards");
+
+    if (list == NULL)
+        return 0;
+    if (list->type != NODE_SEQUENCE || list->count == 0)
+        return build_fail(b, s, list, "rewards: expected a list of at least one");
+    if (list->count > STAGE_MAX_REWARDS)
+        return build_fail(b, s, list, "more than %d rewards", STAGE_MAX_REWARDS);
+    for (size_t i = 0; i < list->count; i++)
+        if (add_reward(b, s, list->items[i]) != 0)
+            return -1;
+    return 0;
+}
+
+/* ---- sections ------------------------------------------------------------------------------ */
+
+static int read_section(struct build *b, struct stage *s, const char *name, const struct params *table, void *out) {
+    const void *block = params_bind(table, node_get(s->node, name), NULL, b->arena, b->err);
+
+    if (block == NULL)
+        return -1;
+    memcpy(out, block, table->config_size);
+    return 0;
+}
+
+static int read_data(struct build *b, struct stage *s) {
+    const struct node *n = node_get(s->node, "data");
+
+    if (n == NULL)
+        return build_fail(b, s, s->node, "needs 'data'");
+    if (read_section(b, s, "data", &data_params, &s->data) != 0 ||
+        data_path(b, s, node_get(n, "train"), s->data.train, &s->train_path) != 0)
+        return -1;
+    if (s->data.eval && data_path(b, s, node_get(n, "eval"), s->data.eval, &s->eval_path) != 0)
+        return -1;
+    if (s->data.template && template_find(s->data.template, b->err) == NULL)
+        return node_place(node_get(n, "template"), b->err);
+    return 0;
+}
+
+int stage_read(struct build *b, struct stage *s) {
+    if (check_keys(b, s) || read_algorithms(b, s) || read_model(b, s) || read_reference(b, s) || read_critic(b, s) ||
+        read_rewards(b, s) || read_data(b, s) || read_section(b, s, "train", &train_params, &s->train) ||
+        read_section(b, s, "rollout", &rollout_params, &s->rollout) ||
+        read_section(b, s, "checkpoint", &checkpoint_params, &s->checkpoint))
+        return -1;
+    return wiring_check(b, s);
+}
