@@ -19,6 +19,7 @@ and the program learns which. It was a warm day, and the old sailor told us how 
 sails, then the mast, then everything. We listened; nobody said a word. "Was it cold?" asked the smallest of us.
 He laughed. It is always cold in a good story. In 1912 there were 12 boats, in 1920 there were 20, and today there are
 none. for (int i = 0; i < 10; i++) { total += story[i]; } The reward of a story is that it is told again and again.
+zzz zzzz zzz zzzzz zz said the sailor, and slept: zzzz zzz zz.
 """
 
 TEXTS = [
@@ -27,6 +28,7 @@ TEXTS = [
     "<|end|>", "The<|end|>story", "<|end|><|end|>  x", "<|begin|>user\nhi<|end|>", "<|endx|> <|en", "a <mask> b", "a<mask>b", "a   <mask>   b",
     "word wordy sword word", "x word", "x\u00a0y\u3000z\u2028w", "▁already▁marked", "<0x41> <s> </s> <unk>", "\x00\x01\x7f", "TheTHEthe",
     "a_b-c.d,e;f", "((story))", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\u180e\u200b\ufeffq", "Iİıi ŉ", "The sea " * 12,
+    "zzz", "zzzzzzzzz zzzzz", "a<s>b</s>c", "a <mask>er <mask>ers", "<|end|>>", "  <|end|>  <|end|>",
 ]
 
 
@@ -43,7 +45,8 @@ def byte_level():
                                   special_tokens=[special("<|end|>"), special("<|begin|>")])
     t.train_from_iterator(CORPUS.splitlines(), trainer)
     t.add_tokens([AddedToken("<mask>", normalized=False, lstrip=True, rstrip=True),
-                  AddedToken("word", normalized=True, single_word=True), AddedToken("<|endx|>", normalized=False)])
+                  AddedToken("word", normalized=True, single_word=True), AddedToken("<|endx|>", normalized=False),
+                  AddedToken("<mask>er", normalized=False), AddedToken("<|end|>>", normalized=False)])
     return json.loads(t.to_str())
 
 
@@ -107,6 +110,9 @@ def variants():
     for scheme in ("first", "always", "never"):
         m = meta(prepend_scheme=scheme, split=scheme != "always")
         yield f"metaspace-{scheme}", "pieces", {"normalizer": None, "pre_tokenizer": m, "decoder": m}
+    yield "metaspace-after-split", "pieces", {"normalizer": None, **seq(split("e", "Isolated"), meta(prepend_scheme="first", split=False))}
+    yield "strip-prepend", "pieces", {"normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "Prepend", "prepend": "▁"}]}}
     yield "decode-strip-both", "pieces", {"decoder": {"type": "Sequence", "decoders": [
         {"type": "Replace", "pattern": {"Regex": "[▁]"}, "content": " "}, {"type": "ByteFallback"},
         {"type": "Strip", "content": " ", "start": 0, "stop": 1}, {"type": "Fuse"},
