@@ -44,3 +44,4 @@ include tests/text/local.mk
 include tests/rewards/local.mk
 include tests/engine/local.mk
 include tests/backends/local.mk
+include tests/bench/local.mk
