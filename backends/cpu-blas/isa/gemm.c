@@ -4,26 +4,51 @@
 #include "isa/level.h"
 
 /* k is cut into even blocks of at most MOST_K, independent of m and n, so that each element's sum has one order.
- * A packed block of B: [NR-column panel][k][NR]. With B transposed one panel is packed at a time and all rows of A
- * run over it (A is read as it lies, and comes from the second-level cache); with A transposed
- * BLOCK_N columns of B are packed first, then one MR-row panel of A at a time. */
-enum { MOST_K = 384, BLOCK_N = 1536 };
+ * A packed panel of B is [k][NR]; all rows of A run over it while it is in the first-level cache. With B transposed one
+ * panel is packed at a time, and fetched from memory while the one before is at work; otherwise BLOCK_N columns are packed
+ * at once, reading whole rows. A is read as it lies, or, when transposed, packed BLOCK_M rows at a time, [MR rows][k][MR].
+ * (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.) */
+enum { MOST_K = 384, BLOCK_N = 768, BLOCK_M = 240 };
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static void pack_b(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *panel) {
-    uint32_t size = g->b_dtype == REIN_F32 ? 4 : 2;
-    const char *b = (const char *)g->b + (g->b_t ? n0 * g->ldb + k0 : k0 * g->ldb + n0) * size;
+static const void *element_b(const struct gemm *g, int64_t k, int64_t n) {
+    int64_t at = g->b_t ? n * g->ldb + k : k * g->ldb + n;
 
-    if (g->b_t) {
-        transpose_pack(b, g->b_dtype, g->ldb, n, k, panel, NR);
-        if (n <= VW) /* the second vector of the panel */
-            for (int64_t j = 0; j < k; j++)
-                store(panel + j * NR + VW, (vf){0});
-    } else {
-        copy_pack(b, g->b_dtype, g->ldb, k, n, NR, panel, NR);
+    return (const char *)g->b + at * (g->b_dtype == REIN_F32 ? 4 : 2);
+}
+
+/* One panel of B transposed. */
+static void pack_panel(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, float *panel) {
+    int64_t n = least(NR, g->n - n0);
+
+    transpose_pack(element_b(g, k0, n0), g->b_dtype, g->ldb, n, k, panel, NR);
+    if (n <= VW) /* the second vector of the panel */
+        for (int64_t j = 0; j < k; j++)
+            store(panel + j * NR + VW, (vf){0});
+}
+
+/* Columns n0 .. n0 + n of B as it lies, panel after panel, in runs of rows that share their pages. */
+static void pack_panels(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *panels) {
+    enum { RUN = 8 };
+
+    for (int64_t i = 0; i < k; i += RUN)
+        for (int64_t j = 0; j < n; j += NR)
+            copy_pack(element_b(g, k0 + i, n0 + j), g->b_dtype, g->ldb, least(RUN, k - i), least(NR, n - j), NR,
+                      panels + j * k + i * NR, NR);
+}
+
+/* Rows i0 .. i0 + m of A transposed: [MR rows][k][MR], the last ones padded with zeros. */
+static void pack_a(const struct gemm *g, int64_t k0, int64_t k, int64_t i0, int64_t m, float *out) {
+    for (int64_t l = 0; l < k; l++) {
+        const float *a = g->a + (k0 + l) * g->lda + i0;
+        int64_t i = 0;
+        for (; i + MR <= m; i += MR)
+            memcpy(out + i * k + l * MR, a + i, MR * sizeof(float));
+        for (int64_t r = 0; r < MR && i < m; r++)
+            out[i * k + l * MR + r] = i + r < m ? a[i + r] : 0.0f;
     }
 }
 
@@ -39,66 +64,80 @@ static void add_narrow(const float *block, int64_t m, int64_t n, float *c, int64
         }
 }
 
-/* One packed panel of B against m rows of A as they lie. */
-static void rows_by_panel(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, const float *panel,
-                          bool accumulate) {
-    const float *bias = g->bias && k0 == 0 ? g->bias + n0 : NULL;
-    int64_t n = g->n - n0;
+/* One packed panel of B against all rows of A as they lie; `next` is fetched on the way. */
+static void rows_by_panel(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, const float *panel, bool accumulate,
+                          struct ahead *next) {
+    const float *bias = g->bias && k0 == 0 ? g->bias + n0 : NULL, *a = g->a + k0;
+    float *c = g->c + n0;
+    int64_t n = g->n - n0, i = 0;
 
-    if (n >= NR) {
-        tile_rows(g->m, k, g->a + k0, g->lda, 1, panel, NR, g->c + n0, g->ldc, accumulate, bias);
+    if (n < NR) {
+        for (; i < g->m; i += MR) {
+            float block[MR * NR];
+            int64_t m = least(MR, g->m - i);
+            tile_rows(m, k, a + i * g->lda, g->lda, 1, panel, NR, block, NR, false, NULL);
+            add_narrow(block, m, n, c + i * g->ldc, g->ldc, accumulate, bias);
+        }
         return;
     }
-    for (int64_t i = 0; i < g->m; i += MR) {
-        float block[MR * NR];
-        int64_t m = least(MR, g->m - i);
-        tile_rows(m, k, g->a + i * g->lda + k0, g->lda, 1, panel, NR, block, NR, false, NULL);
-        add_narrow(block, m, n, g->c + i * g->ldc + n0, g->ldc, accumulate, bias);
-    }
+    for (; i + MR <= g->m && next->rows > 0; i += MR)
+        if (g->m < 2 * MR)
+            tile_block_ahead(2, next, k, a + i * g->lda, g->lda, panel, c + i * g->ldc, g->ldc, accumulate, bias);
+        else
+            tile_block_ahead(1, next, k, a + i * g->lda, g->lda, panel, c + i * g->ldc, g->ldc, accumulate, bias);
+    tile_rows(g->m - i, k, a + i * g->lda, g->lda, 1, panel, NR, c + i * g->ldc, g->ldc, accumulate, bias);
 }
 
-static void gemm_rows(const struct gemm *g, int64_t blocks, float *panel) {
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;
-        for (int64_t n0 = 0; n0 < g->n; n0 += NR) {
-            pack_b(g, k0, k, n0, least(NR, g->n - n0), panel);
-            rows_by_panel(g, k0, k, n0, panel, g->accumulate || b > 0);
+/* One packed panel of B against m packed rows of A^T. */
+static void packed_by_panel(const struct gemm *g, const float *a, int64_t m, int64_t k, int64_t i0, int64_t n0,
+                            const float *panel, bool accumulate) {
+    int64_t n = g->n - n0;
+
+    for (int64_t i = 0; i < m; i += MR) {
+        float *c = g->c + (i0 + i) * g->ldc + n0, block[MR * NR];
+        if (n >= NR && i + MR <= m) {
+            tile_block(MR, k, a + i * k, 1, MR, panel, NR, c, g->ldc, accumulate, NULL);
+            continue;
         }
+        tile_block(MR, k, a + i * k, 1, MR, panel, NR, block, NR, false, NULL);
+        add_narrow(block, least(MR, m - i), least(NR, n), c, g->ldc, accumulate, NULL);
     }
 }
 
-/* MR (or fewer) rows of A^T, packed [k][m], against the packed panels of B. */
-static void panel_by_panels(const struct gemm *g, const float *a, int64_t m, int64_t k, int64_t i, int64_t n0,
-                            int64_t n, const float *panels, bool accumulate) {
-    for (int64_t j = 0; j < n; j += NR, panels += k * NR) {
-        float *c = g->c + i * g->ldc + n0 + j, block[MR * NR];
-        if (n - j < NR) {
-            tile_rows(m, k, a, 1, MR, panels, NR, block, NR, false, NULL);
-            add_narrow(block, m, n - j, c, g->ldc, accumulate, NULL);
-        } else if (m == MR) {
-            tile_block(MR, k, a, 1, MR, panels, NR, c, g->ldc, accumulate, NULL);
-        } else {
-            tile_rows(m, k, a, 1, MR, panels, NR, c, g->ldc, accumulate, NULL);
+static void gemm_b_t(const struct gemm *g, int64_t k0, int64_t k, float *panel) {
+    int64_t size = g->b_dtype == REIN_F32 ? 4 : 2;
+
+    for (int64_t n0 = 0; n0 < g->n; n0 += NR) {
+        struct ahead next = {.stride = g->ldb * size, .lines = (k * size + 63) / 64};
+        pack_panel(g, k0, k, n0, panel);
+        if (n0 + NR < g->n) {
+            next.at = element_b(g, k0, n0 + NR);
+            next.rows = least(NR, g->n - n0 - NR);
         }
+        rows_by_panel(g, k0, k, n0, panel, g->accumulate || k0 > 0, &next);
     }
 }
 
-static void gemm_transposed(const struct gemm *g, int64_t blocks, float *scratch) {
-    float *a = scratch, *panels = scratch + MOST_K * MR;
+static void gemm_b(const struct gemm *g, int64_t k0, int64_t k, float *panels) {
+    float *a = panels + MOST_K * BLOCK_N;
 
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;
-        for (int64_t n0 = 0; n0 < g->n; n0 += BLOCK_N) {
-            int64_t n = least(BLOCK_N, g->n - n0);
+    for (int64_t n0 = 0; n0 < g->n; n0 += BLOCK_N) {
+        int64_t n = least(BLOCK_N, g->n - n0);
+        struct ahead none = {.rows = 0};
+        pack_panels(g, k0, k, n0, n, panels);
+        for (int64_t i = 0; i < g->m; i += BLOCK_M) {
+            int64_t m = least(BLOCK_M, g->m - i);
+            if (g->a_t)
+                pack_a(g, k0, k, i, m, a);
+            else
+                m = g->m;
             for (int64_t j = 0; j < n; j += NR)
-                pack_b(g, k0, k, n0 + j, least(NR, n - j), panels + j * k);
-            for (int64_t i = 0; i < g->m; i += MR) {
-                int64_t m = least(MR, g->m - i);
-                for (int64_t l = 0; l < k; l++)
-                    for (int64_t r = 0; r < MR; r++)
-                        a[l * MR + r] = r < m ? g->a[(k0 + l) * g->lda + i + r] : 0.0f;
-                panel_by_panels(g, a, m, k, i, n0, n, panels, g->accumulate || b > 0);
-            }
+                if (g->a_t)
+                    packed_by_panel(g, a, m, k, i, n0 + j, panels + j * k, g->accumulate || k0 > 0);
+                else
+                    rows_by_panel(g, k0, k, n0 + j, panels + j * k, g->accumulate || k0 > 0, &none);
+            if (!g->a_t)
+                break;
         }
     }
 }
@@ -106,9 +145,13 @@ static void gemm_transposed(const struct gemm *g, int64_t blocks, float *scratch
 void LEVEL(gemm)(const struct gemm *g, void *scratch) {
     int64_t blocks = g->k > 0 ? (g->k + MOST_K - 1) / MOST_K : 1;
 
-    _Static_assert((MOST_K * MR + MOST_K * BLOCK_N) * 4 <= SCRATCH_BYTES, "scratch of gemm");
-    if (g->a_t)
-        gemm_transposed(g, blocks, scratch);
-    else
-        gemm_rows(g, blocks, scratch);
+    _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
+    _Static_assert((MOST_K * BLOCK_M + MOST_K * BLOCK_N) * 4 <= SCRATCH_BYTES, "scratch of gemm");
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;
+        if (g->b_t)
+            gemm_b_t(g, k0, k, scratch);
+        else
+            gemm_b(g, k0, k, scratch);
+    }
 }

@@ -9,25 +9,19 @@
 
 #include "isa/vec.h"
 
-/* A's element (i, k) is a[i * rs + k * cs]. */
-INLINE void tile_block(const int rows, int64_t k, const float *a, int64_t rs, int64_t cs, const float *b, int64_t ldb,
-                       float *c, int64_t ldc, bool accumulate, const float *bias) {
-    vf sum[MR][2];
+/* One step: `rows` elements of A, a whole row of B's block. */
+INLINE void tile_step(const int rows, const float *a, int64_t rs, const float *b, vf sum[MR][2]) {
+    vf b0 = load(b), b1 = load(b + VW);
 
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-        sum[i][0] = sum[i][1] = (vf){0};
-    for (int64_t j = 0; j < k; j++) {
-        vf b0 = load(b), b1 = load(b + VW);
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
-            vf x = splat(a[i * rs]);
-            sum[i][0] += x * b0;
-            sum[i][1] += x * b1;
-        }
-        a += cs;
-        b += ldb;
+    for (int i = 0; i < rows; i++) {
+        vf x = splat(a[i * rs]);
+        sum[i][0] += x * b0;
+        sum[i][1] += x * b1;
     }
+}
+
+INLINE void tile_write(const int rows, vf sum[MR][2], float *c, int64_t ldc, bool accumulate, const float *bias) {
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
         if (accumulate) {
@@ -41,6 +35,49 @@ INLINE void tile_block(const int rows, int64_t k, const float *a, int64_t rs, in
         store(c + i * ldc, sum[i][0]);
         store(c + i * ldc + VW, sum[i][1]);
     }
+}
+
+/* A's element (i, k) is a[i * rs + k * cs]. */
+INLINE void tile_block(const int rows, int64_t k, const float *a, int64_t rs, int64_t cs, const float *b, int64_t ldb,
+                       float *c, int64_t ldc, bool accumulate, const float *bias) {
+    vf sum[MR][2];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = (vf){0};
+    for (int64_t j = 0; j < k; j++, a += cs, b += ldb)
+        tile_step(rows, a, rs, b, sum);
+    tile_write(rows, sum, c, ldc, accumulate, bias);
+}
+
+/* Memory that will be packed next: rows of `lines` cache lines. */
+struct ahead {
+    const char *at;
+    int64_t stride, lines, rows;
+};
+
+/* tile_block with MR rows and A as it lies, fetching `width` lines a step from memory meanwhile. */
+INLINE void tile_block_ahead(const int width, struct ahead *next, int64_t k, const float *a, int64_t rs,
+                             const float *b, float *c, int64_t ldc, bool accumulate, const float *bias) {
+    vf sum[MR][2];
+    int64_t j = 0;
+
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; i++)
+        sum[i][0] = sum[i][1] = (vf){0};
+    for (; j + next->lines <= k && next->rows > 0; next->rows -= width) {
+        const char *line = next->at;
+        for (int64_t l = 0; l < next->lines; l++, j++, line += 64) {
+            __builtin_prefetch(line, 0, 2);
+            if (width == 2)
+                __builtin_prefetch(line + next->stride, 0, 2);
+            tile_step(MR, a + j, rs, b + j * NR, sum);
+        }
+        next->at += width * next->stride;
+    }
+    for (; j < k; j++)
+        tile_step(MR, a + j, rs, b + j * NR, sum);
+    tile_write(MR, sum, c, ldc, accumulate, bias);
 }
 
 /* All m rows against one block of NR columns. cs is 1 or the distance between packed steps. */
