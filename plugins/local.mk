@@ -10,7 +10,7 @@ plugins_common_libcommon_la_SOURCES = \
 	plugins/common/family.c plugins/common/family.h \
 	plugins/common/gae.c plugins/common/gae.h \
 	plugins/common/kl.c plugins/common/kl.h \
-	plugins/common/numeric.h plugins/common/options.h \
+	plugins/common/module.h plugins/common/numeric.h plugins/common/options.h \
 	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
 	plugins/common/totals.c plugins/common/totals.h \
@@ -40,8 +40,8 @@ rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
 plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c
 plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rm_rm_la_LDFLAGS = $(MODULE_LINK)
-plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/number.c \
-	plugins/rewards/rule/number.h
+plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/answer.c \
+	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h
 plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
 plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)

@@ -42,6 +42,8 @@ void conform_host_offer(const char *id, const void *service);
 /* Checks that the module exports its entry symbol alone, needs nothing of rein's, and answers the same twice. */
 void conform_module(const char *path);
 
+/* Remembers "OPTION=VALUE"; false when it is not one, or there are too many. */
+bool conform_set(const char *assignment);
 /* The option block of `plugin`: defaults, then every --set. NULL after a message on stderr (exit with 2).
  * Release with free(). */
 void *conform_config(const struct rein_plugin *plugin);

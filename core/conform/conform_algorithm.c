@@ -43,12 +43,14 @@ static void fresh(const struct subject *s, uint64_t seed, struct outcome *o) {
 }
 
 static bool check_describe(struct subject *s) {
-    const uint32_t rollout = REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_FAMILY | REIN_NEED_GROUPS | REIN_NEED_OLD_LOGP;
+    const uint32_t rollout =
+        REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_FAMILY | REIN_NEED_GROUPS | REIN_NEED_OLD_LOGP;
     struct rein_needs *n = &s->needs;
     void *self = NULL;
     bool ok;
 
-    if (!conform_ok(s->ops->create && s->ops->destroy && s->ops->describe && s->ops->loss, "the required ops are there"))
+    if (!conform_ok(s->ops->create && s->ops->destroy && s->ops->describe && s->ops->loss,
+                    "the required ops are there"))
         return false;
     if (!conform_ok(s->ops->create(conform_host(), s->config, &self) == REIN_OK && self, "create"))
         return false;
@@ -60,9 +62,12 @@ static bool check_describe(struct subject *s) {
     ok = n->data && n->data < 2 * REIN_DATA_LISTS && (!(n->data & REIN_DATA_PROMPTS) || n->data == REIN_DATA_PROMPTS);
     ok = conform_ok(ok, "describe: data kinds are known, and on-policy stands alone") && ok;
     ok = conform_ok(n->needs && n->needs < 2 * REIN_NEED_WHOLE_TEXT, "describe: needs are known") && ok;
-    conform_ok(n->data == REIN_DATA_PROMPTS || !(n->needs & rollout), "describe: only on-policy needs what a rollout gives");
+    conform_ok(n->data == REIN_DATA_PROMPTS || !(n->needs & rollout),
+               "describe: only on-policy needs what a rollout gives");
     ok = conform_ok((s->ops->prepare != NULL) == (n->data == REIN_DATA_PROMPTS), "prepare is there if on-policy") && ok;
-    ok = conform_ok(n->sums <= REIN_MAX_SUMS && (s->ops->measure != NULL) == (n->sums > 0), "measure is there if it sums") && ok;
+    ok = conform_ok(n->sums <= REIN_MAX_SUMS && (s->ops->measure != NULL) == (n->sums > 0),
+                    "measure is there if it sums") &&
+         ok;
     conform_ok(isfinite(n->lr) && n->lr >= 0 && isfinite(n->temperature) && n->temperature >= 0,
                "describe: defaults of the stage are in range");
     conform_ok((s->ops->save != NULL) == (s->ops->load != NULL), "save and load come together");
@@ -205,9 +210,11 @@ static void check_micro_batches(const struct subject *s) {
         for (uint32_t m = 0; m < whole.list.count && m < OUTCOME_METRICS; m++) {
             double x = 0, y = 0;
             bool there = outcome_metric(&whole, whole.items[m].name, &x);
-            same = same && there == outcome_metric(&cut, whole.items[m].name, &y) && fabs(x - y) <= 1e-6 * (fabs(x) + 1e-6);
+            same = same && there == outcome_metric(&cut, whole.items[m].name, &y) &&
+                   fabs(x - y) <= 1e-6 * (fabs(x) + 1e-6);
         }
-        conform_ok(fabs(whole.loss - cut.loss) <= 1e-6 * (fabs(whole.loss) + 1e-6) && outcome_distance(&whole, &cut) <= 1e-6,
+        conform_ok(fabs(whole.loss - cut.loss) <= 1e-6 * (fabs(whole.loss) + 1e-6) &&
+                       outcome_distance(&whole, &cut) <= 1e-6,
                    "%s: micro-batches of %u give the same gradient", s->label, sizes[i]);
         conform_ok(same, "%s: micro-batches of %u give the same metrics", s->label, sizes[i]);
         outcome_free(&cut);
@@ -258,8 +265,14 @@ static void run_step(const struct subject *s, void *self, uint32_t number, struc
     workload_make(&w, &s->needs, s->data, 10 + number, s->masks);
     workload_prepare(s->ops, self, &w, number);
     workload_step(s->ops, self, &w, 0, o);
-    struct rein_step step = {.size = sizeof(step), .step = number + 1, .rollout = number, .last = 1, .loss = o->loss,
-                             .grad_norm = 1, .lr = 1e-5, .metrics = &o->list};
+    struct rein_step step = {.size = sizeof(step),
+                             .step = number + 1,
+                             .rollout = number,
+                             .last = 1,
+                             .loss = o->loss,
+                             .grad_norm = 1,
+                             .lr = 1e-5,
+                             .metrics = &o->list};
     if (s->ops->after)
         s->ops->after(self, &step, &stop);
     workload_free(&w);
@@ -281,8 +294,10 @@ static void check_state(const struct subject *s) {
              s->ops->load(resumed, &state) == REIN_OK;
     run_step(s, old, 2, &a);
     run_step(s, resumed, 2, &b);
-    conform_ok(ok && outcome_same(&a, &b), s->ops->save ? "%s: a loaded instance goes on as the saved one would"
-                                                         : "%s: nothing is remembered that save would have to keep", s->label);
+    conform_ok(ok && outcome_same(&a, &b),
+               s->ops->save ? "%s: a loaded instance goes on as the saved one would"
+                            : "%s: nothing is remembered that save would have to keep",
+               s->label);
     if (s->ops->save && state.length > 0) {
         state.length--;
         conform_host_quiet(true);
@@ -408,7 +423,8 @@ static void check_options(const struct subject *s) {
         conform_host_quiet(false);
     }
     free(t.config);
-    conform_ok(ok, "every option at its least and greatest gives finite numbers (%u settings, %u refused)", tried, refused);
+    conform_ok(ok, "every option at its least and greatest gives finite numbers (%u settings, %u refused)", tried,
+               refused);
 }
 
 static void check_kind(struct subject *s, const char *name) {

@@ -17,7 +17,8 @@ static const char *const texts[ROWS] = {
     "",
     "So it costs $1,234.50 in all.\n",
     "  yes  ",
-    "\xc3\x9c" "ber -17 Grad \xe2\x80\x93 kalt",
+    "\xc3\x9c"
+    "ber -17 Grad \xe2\x80\x93 kalt",
     "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o p q r s t u v w x y z",
     "{\"json\": [1, 2, 3]}",
     "The answer is 42.",
@@ -58,7 +59,8 @@ static char *make_columns(const struct rein_plugin *plugin, const void *config, 
 static void set_make(struct set *s, const struct rein_plugin *plugin, const void *config, const uint32_t *order,
                      uint32_t rows) {
     uint32_t units = rows > 1 ? rows / 2 : rows;
-    uint32_t *unit = guard_alloc((size_t)units + 1, sizeof(*unit)), *offset = guard_alloc((size_t)rows + 1, sizeof(*offset));
+    uint32_t *unit = guard_alloc((size_t)units + 1, sizeof(*unit)),
+             *offset = guard_alloc((size_t)rows + 1, sizeof(*offset));
     uint32_t *prompt_length = guard_alloc(rows, sizeof(*prompt_length));
     uint64_t *row_id = guard_alloc(rows, sizeof(*row_id));
     const char **prompt = guard_alloc(rows, sizeof(*prompt)), **completion = guard_alloc(rows, sizeof(*completion));
@@ -89,18 +91,27 @@ static void set_make(struct set *s, const struct rein_plugin *plugin, const void
     for (uint32_t i = 0; i < rows; i++) /* a token a byte */
         for (uint32_t k = offset[i]; k < offset[i + 1]; k++)
             ids[k] = k < offset[i] + 2 ? (int32_t)(k - offset[i]) : (unsigned char)completion[i][k - offset[i] - 2];
-    s->c = (struct rein_completions){
-        .size = sizeof(s->c), .rows = rows, .units = units, .unit = unit, .row_id = row_id, .ids = ids, .offset = offset,
-        .prompt_length = prompt_length, .prompt = prompt, .completion = completion, .messages = messages,
-        .columns = columns, .ended = ended};
+    s->c = (struct rein_completions){.size = sizeof(s->c),
+                                     .rows = rows,
+                                     .units = units,
+                                     .unit = unit,
+                                     .row_id = row_id,
+                                     .ids = ids,
+                                     .offset = offset,
+                                     .prompt_length = prompt_length,
+                                     .prompt = prompt,
+                                     .completion = completion,
+                                     .messages = messages,
+                                     .columns = columns,
+                                     .ended = ended};
     const void *all[] = {unit, offset, prompt_length, row_id, prompt, completion, columns, messages, ended, ids};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         guard_seal((void *)(uintptr_t)all[i], true);
 }
 
 static void set_free(struct set *s) {
-    const void *all[] = {s->c.unit, s->c.offset, s->c.prompt_length, s->c.row_id, s->c.prompt, s->c.completion,
-                         s->c.columns, s->c.messages, s->c.ended, s->c.ids};
+    const void *all[] = {s->c.unit,       s->c.offset,  s->c.prompt_length, s->c.row_id, s->c.prompt,
+                         s->c.completion, s->c.columns, s->c.messages,      s->c.ended,  s->c.ids};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         guard_free((void *)(uintptr_t)all[i]);
@@ -175,7 +186,8 @@ static void settle(float *x, uint32_t members) {
 static void check_scores(const struct rein_plugin *plugin, const void *config, void *self, uint32_t members) {
     static const uint32_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7}, turned[ROWS] = {6, 3, 0, 7, 1, 4, 2, 5};
     const struct rein_reward_ops *ops = plugin->ops;
-    float *first = calloc((size_t)members * ROWS, sizeof(float)), *again = calloc((size_t)members * ROWS, sizeof(float));
+    float *first = calloc((size_t)members * ROWS, sizeof(float)),
+          *again = calloc((size_t)members * ROWS, sizeof(float));
     bool written = true, ok = true;
     uint32_t after = 0;
 
@@ -238,7 +250,8 @@ static void check_memory(const struct rein_plugin *plugin, const void *config, u
 }
 
 int conform_reward(const struct rein_plugin *plugin, const char *path) {
-    static const struct rein_scorer_1 scorer = {.size = sizeof(scorer), .score = fake_score, .choice_logprobs = fake_choices};
+    static const struct rein_scorer_1 scorer = {
+        .size = sizeof(scorer), .score = fake_score, .choice_logprobs = fake_choices};
     const struct rein_reward_ops *ops = plugin->ops;
     void *config = conform_config(plugin), *self = NULL;
     uint32_t members = 0;

@@ -13,13 +13,12 @@ static const struct field {
     uint32_t size;
     bool token, real;
 } fields[] = {
-#define FIELD(name, token, real) {offsetof(struct rein_batch, name), sizeof(*((struct rein_batch *)0)->name), token, real}
-    FIELD(mask, true, false),     FIELD(logp, true, true),      FIELD(logp_old, true, true),
-    FIELD(logp_ref, true, true),  FIELD(value, true, true),     FIELD(value_old, true, true),
-    FIELD(entropy, true, true),   FIELD(advantage, true, true), FIELD(return_, true, true),
-    FIELD(reward, false, true),   FIELD(score, false, true),    FIELD(margin, false, true),
-    FIELD(rank, false, false),    FIELD(role, false, false),    FIELD(label, false, false),
-    FIELD(ended, false, false),
+#define FIELD(name, token, real)                                                                                       \
+    { offsetof(struct rein_batch, name), sizeof(*((struct rein_batch *)0)->name), token, real }
+    FIELD(mask, true, false),   FIELD(logp, true, true),      FIELD(logp_old, true, true), FIELD(logp_ref, true, true),
+    FIELD(value, true, true),   FIELD(value_old, true, true), FIELD(entropy, true, true),  FIELD(advantage, true, true),
+    FIELD(return_, true, true), FIELD(reward, false, true),   FIELD(score, false, true),   FIELD(margin, false, true),
+    FIELD(rank, false, false),  FIELD(role, false, false),    FIELD(label, false, false),  FIELD(ended, false, false),
 };
 enum { NFIELDS = sizeof(fields) / sizeof(*fields), UNITS = 8 };
 
@@ -362,12 +361,26 @@ rein_status workload_prepare(const struct rein_algorithm_ops *ops, void *self, s
     const struct rein_batch *b = &w->b;
     struct rein_metric items[OUTCOME_METRICS];
     struct rein_metrics metrics = {.size = sizeof(metrics), .capacity = OUTCOME_METRICS, .items = items};
-    struct rein_experience e = {
-        .size = sizeof(e), .rollout = rollout, .rows = b->rows, .units = b->units, .tokens = b->tokens,
-        .members = b->members, .offset = b->offset, .unit = b->unit, .mask = b->mask, .logp_old = b->logp_old,
-        .logp_ref = b->logp_ref, .value_old = b->value_old, .entropy = b->entropy, .reward = b->reward,
-        .family = b->family, .ended = b->ended, .max_tokens = b->max_tokens,
-        .advantage = (float *)(uintptr_t)b->advantage, .return_ = (float *)(uintptr_t)b->return_, .metrics = &metrics};
+    struct rein_experience e = {.size = sizeof(e),
+                                .rollout = rollout,
+                                .rows = b->rows,
+                                .units = b->units,
+                                .tokens = b->tokens,
+                                .members = b->members,
+                                .offset = b->offset,
+                                .unit = b->unit,
+                                .mask = b->mask,
+                                .logp_old = b->logp_old,
+                                .logp_ref = b->logp_ref,
+                                .value_old = b->value_old,
+                                .entropy = b->entropy,
+                                .reward = b->reward,
+                                .family = b->family,
+                                .ended = b->ended,
+                                .max_tokens = b->max_tokens,
+                                .advantage = (float *)(uintptr_t)b->advantage,
+                                .return_ = (float *)(uintptr_t)b->return_,
+                                .metrics = &metrics};
     rein_status status;
 
     if (w->needs.data != REIN_DATA_PROMPTS)

@@ -32,7 +32,7 @@ enum { D_LOGP, D_VALUE, D_ENTROPY, D_SCORE, D_COUNT };
 struct outcome {
     rein_status status;
     double loss;
-    float *d[D_COUNT];          /* NULL where not asked for; per token, d_score per row */
+    float *d[D_COUNT]; /* NULL where not asked for; per token, d_score per row */
     uint32_t length[D_COUNT];
     struct rein_metrics list;
     struct rein_metric items[OUTCOME_METRICS];

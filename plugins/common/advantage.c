@@ -9,7 +9,8 @@
 const char *const advantage_choices[] = {"gae", "reward-minus-value", NULL};
 const char *const scale_choices[] = {"group", "batch", "none", NULL};
 
-void advantage_critic(const struct rein_experience *e, const struct critic_options *o, double *reward, double *scratch) {
+void advantage_critic(const struct rein_experience *e, const struct critic_options *o, double *reward,
+                      double *scratch) {
     double *advantage = scratch, *return_ = scratch + e->tokens;
 
     if (o->whiten_rewards)
@@ -50,7 +51,8 @@ static double moments(const double *score, uint32_t from, uint32_t to, double *m
 }
 
 void advantage_group(const struct rein_experience *e, const double *score, int64_t scale) {
-    double all_mean, all_deviation, n = moments(score, 0, e->rows, &all_mean, &all_deviation), deviations = 0, still = 0;
+    double all_mean, all_deviation, n = moments(score, 0, e->rows, &all_mean, &all_deviation), deviations = 0,
+                                    still = 0;
 
     for (uint32_t u = 0; u < e->units; u++) {
         double mean, deviation, divisor = 1;

@@ -36,7 +36,8 @@ rein_status beta_load(struct beta *b, const struct rein_host *host, const struct
     if (state->version != 1 || state->length != sizeof(read))
         return host->fail(host->ctx, REIN_ERR_ARG, "the checkpoint's state is of another version of this algorithm");
     memcpy(&read, state->data, sizeof(read));
-    if (!isfinite(read.now + read.next + read.rows_per_token) || read.now < 0 || read.next < 0 || read.rows_per_token < 0)
+    if (!isfinite(read.now + read.next + read.rows_per_token) || read.now < 0 || read.next < 0 ||
+        read.rows_per_token < 0)
         return host->fail(host->ctx, REIN_ERR_ARG, "the checkpoint's state of this algorithm is damaged");
     if (!adaptive) {
         read.now = b->now;

@@ -5,10 +5,10 @@
 #define REIN_COMMON_CLIP_H
 
 struct surrogate {
-    double loss;    /* to be minimised */
-    double d_logp;  /* its derivative with respect to the numerator's log-probability */
-    double ratio;   /* rho = e^log_ratio */
-    int clipped;    /* 1: the clipped branch is the larger loss */
+    double loss;   /* to be minimised */
+    double d_logp; /* its derivative with respect to the numerator's log-probability */
+    double ratio;  /* rho = e^log_ratio */
+    int clipped;   /* 1: the clipped branch is the larger loss */
 };
 
 /* Schulman et al., arXiv 1707.06347, eq. 7, as a loss:
@@ -23,7 +23,7 @@ struct surrogate surrogate_clip(double log_ratio, double advantage, double low, 
 struct surrogate surrogate_cispo(double log_ratio, double advantage, double logp, double cap);
 
 struct value_loss {
-    double loss;    /* 0.5 max((v - R)^2, (clamp(v, old - clip, old + clip) - R)^2) */
+    double loss; /* 0.5 max((v - R)^2, (clamp(v, old - clip, old + clip) - R)^2) */
     double d_value;
     int clipped;
 };

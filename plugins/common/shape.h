@@ -10,7 +10,8 @@
 #include <rein/algorithm.h>
 
 /* reward[i] = -beta KL_i for every token that counts, plus the row's score on the last of them. `beta`
- * is begun for this rollout and adapted to its KL, and learns its rows per token. `score` [rows] is changed to what was added: limited to
+ * is begun for this rollout and adapted to its KL, and learns its rows per token. `score` [rows] is changed to what was
+ * added: limited to
  * +-reward_clip, then less missing_eos_penalty for a completion that was cut off. Adds the metrics objective/{kl,
  * entropy,non_score_reward,rlhf_reward,scores} (means over completions, as in TRL 1.9), objective/kl_coef when
  * it adapts, and val/num_eos_tokens. A score that is not finite fails; with `none_allowed` a NaN is left out. */

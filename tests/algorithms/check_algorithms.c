@@ -13,10 +13,22 @@ static const float reward[] = {1, -1, 0.5f};
 static const uint8_t ended[] = {1, 0, 1};
 
 static struct rein_experience experience(uint32_t rollout, float *advantage, float *return_, struct metric_box *box) {
-    return (struct rein_experience){
-        .size = sizeof(struct rein_experience), .rollout = rollout, .rows = 3, .units = 3, .tokens = 3,
-        .offset = offset, .unit = unit, .logp_old = old, .logp_ref = ref, .value_old = value, .reward = reward,
-        .ended = ended, .max_tokens = 2, .advantage = advantage, .return_ = return_, .metrics = metrics_reset(box)};
+    return (struct rein_experience){.size = sizeof(struct rein_experience),
+                                    .rollout = rollout,
+                                    .rows = 3,
+                                    .units = 3,
+                                    .tokens = 3,
+                                    .offset = offset,
+                                    .unit = unit,
+                                    .logp_old = old,
+                                    .logp_ref = ref,
+                                    .value_old = value,
+                                    .reward = reward,
+                                    .ended = ended,
+                                    .max_tokens = 2,
+                                    .advantage = advantage,
+                                    .return_ = return_,
+                                    .metrics = metrics_reset(box)};
 }
 
 START_TEST(describe_gives_the_defaults_of_trl) {
@@ -25,26 +37,58 @@ START_TEST(describe_gives_the_defaults_of_trl) {
         struct rein_needs needs;
     } cases[] = {
         {"sft", NULL, NULL, {.data = REIN_DATA_COMPLETIONS, .needs = REIN_NEED_LOGP, .lr = 2e-5}},
-        {"sft", "target", "text",
+        {"sft",
+         "target",
+         "text",
          {.data = REIN_DATA_COMPLETIONS, .needs = REIN_NEED_LOGP | REIN_NEED_WHOLE_TEXT, .lr = 2e-5}},
         {"rm", NULL, NULL, {.data = REIN_DATA_PAIRS, .needs = REIN_NEED_SCORE, .lr = 1e-4}},
         {"rm", "loss", "k-wise", {.data = REIN_DATA_PAIRS | REIN_DATA_LISTS, .needs = REIN_NEED_SCORE, .lr = 1e-4}},
-        {"ppo", NULL, NULL,
-         {.data = REIN_DATA_PROMPTS, .lr = 3e-6, .temperature = 0.7, .max_tokens = 53, .epochs = 4,
+        {"ppo",
+         NULL,
+         NULL,
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 3e-6,
+          .temperature = 0.7,
+          .max_tokens = 53,
+          .epochs = 4,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_REFERENCE}},
-        {"ppo", "entropy", "0.01",
-         {.data = REIN_DATA_PROMPTS, .lr = 3e-6, .temperature = 0.7, .max_tokens = 53, .epochs = 4,
+        {"ppo",
+         "entropy",
+         "0.01",
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 3e-6,
+          .temperature = 0.7,
+          .max_tokens = 53,
+          .epochs = 4,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_REFERENCE |
                    REIN_NEED_ENTROPY}},
-        {"ppo", "beta", "0",
-         {.data = REIN_DATA_PROMPTS, .lr = 3e-6, .temperature = 0.7, .max_tokens = 53, .epochs = 4,
+        {"ppo",
+         "beta",
+         "0",
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 3e-6,
+          .temperature = 0.7,
+          .max_tokens = 53,
+          .epochs = 4,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD}},
-        {"grpo", NULL, NULL,
-         {.data = REIN_DATA_PROMPTS, .lr = 1e-6, .temperature = 1, .max_tokens = 512, .epochs = 1,
+        {"grpo",
+         NULL,
+         NULL,
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 1e-6,
+          .temperature = 1,
+          .max_tokens = 512,
+          .epochs = 1,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_CRITIC | REIN_NEED_REWARD | REIN_NEED_FAMILY |
                    REIN_NEED_REFERENCE}},
-        {"grpo", "baseline", "group",
-         {.data = REIN_DATA_PROMPTS, .lr = 1e-6, .temperature = 1, .max_tokens = 512, .epochs = 1,
+        {"grpo",
+         "baseline",
+         "group",
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 1e-6,
+          .temperature = 1,
+          .max_tokens = 512,
+          .epochs = 1,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_GROUPS | REIN_NEED_REWARD | REIN_NEED_FAMILY}},
     };
 
@@ -72,10 +116,25 @@ START_TEST(ppo_before_the_first_update_sees_no_change) {
     struct rein_experience e = experience(0, advantage, return_, &box);
     ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_OK);
     ck_assert_double_eq(metrics_value(&box.list, "val/num_eos_tokens"), 2);
-    struct rein_batch b = {.size = sizeof(b), .rows = 3, .units = 3, .tokens = 3, .offset = offset, .unit = unit,
-                           .logp = old, .logp_old = old, .logp_ref = ref, .value = value, .value_old = value,
-                           .advantage = advantage, .return_ = return_, .reward = reward, .ended = ended,
-                           .norm_tokens = 3, .norm_rows = 3, .norm_units = 3, .max_tokens = 2};
+    struct rein_batch b = {.size = sizeof(b),
+                           .rows = 3,
+                           .units = 3,
+                           .tokens = 3,
+                           .offset = offset,
+                           .unit = unit,
+                           .logp = old,
+                           .logp_old = old,
+                           .logp_ref = ref,
+                           .value = value,
+                           .value_old = value,
+                           .advantage = advantage,
+                           .return_ = return_,
+                           .reward = reward,
+                           .ended = ended,
+                           .norm_tokens = 3,
+                           .norm_rows = 3,
+                           .norm_units = 3,
+                           .max_tokens = 2};
     struct rein_loss out = {.size = sizeof(out), .d_logp = d_logp, .d_value = d_value, .metrics = metrics_reset(&box)};
     ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_OK);
     ck_assert_double_eq(metrics_value(&box.list, "policy/approxkl_avg"), 0);
@@ -99,16 +158,34 @@ START_TEST(nothing_at_all_is_harmless) {
         struct metric_box box;
         float d[1] = {0};
         ck_assert_int_eq(instance_open(&in, "algorithm", names[i], NULL), REIN_OK);
-        struct rein_experience e = {.size = sizeof(e), .offset = zero, .unit = zero, .logp_old = none, .logp_ref = none,
-                                    .value_old = none, .reward = none, .ended = (const uint8_t *)"", .advantage = d,
-                                    .return_ = d, .metrics = metrics_reset(&box)};
+        struct rein_experience e = {.size = sizeof(e),
+                                    .offset = zero,
+                                    .unit = zero,
+                                    .logp_old = none,
+                                    .logp_ref = none,
+                                    .value_old = none,
+                                    .reward = none,
+                                    .ended = (const uint8_t *)"",
+                                    .advantage = d,
+                                    .return_ = d,
+                                    .metrics = metrics_reset(&box)};
         if (in.ops->prepare)
             ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_OK);
-        struct rein_batch b = {.size = sizeof(b), .offset = zero, .unit = zero, .logp = none, .logp_old = none,
-                               .logp_ref = none, .value = none, .value_old = none, .advantage = none, .return_ = none,
-                               .reward = none, .score = none, .ended = (const uint8_t *)""};
-        struct rein_loss out = {.size = sizeof(out), .loss = NAN, .d_logp = d, .d_value = d, .d_score = d,
-                                .metrics = metrics_reset(&box)};
+        struct rein_batch b = {.size = sizeof(b),
+                               .offset = zero,
+                               .unit = zero,
+                               .logp = none,
+                               .logp_old = none,
+                               .logp_ref = none,
+                               .value = none,
+                               .value_old = none,
+                               .advantage = none,
+                               .return_ = none,
+                               .reward = none,
+                               .score = none,
+                               .ended = (const uint8_t *)""};
+        struct rein_loss out = {
+            .size = sizeof(out), .loss = NAN, .d_logp = d, .d_value = d, .d_score = d, .metrics = metrics_reset(&box)};
         ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_OK);
         ck_assert_double_eq(out.loss, 0);
         instance_close(&in);

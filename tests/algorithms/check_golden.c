@@ -68,19 +68,30 @@ struct call {
     uint32_t *offset, *unit, *rank;
     uint8_t *mask, *ended;
     uint32_t take, members;
-    float *family, *logp, *logp_old, *logp_ref, *value, *value_old, *entropy, *advantage, *return_, *reward, *score, *margin;
+    float *family, *logp, *logp_old, *logp_ref, *value, *value_old, *entropy, *advantage, *return_, *reward, *score,
+        *margin;
 };
 
 static void call_read(struct call *c, const json_t *o) {
     const json_t *prepared = json_object_get(o, "prepare");
 
-    *c = (struct call){
-        .offset = numbers(o, "offset"), .unit = numbers(o, "unit"), .rank = numbers(o, "rank"),
-        .mask = bytes(o, "mask"), .ended = bytes(o, "ended"), .logp = floats(o, "logp"),
-        .logp_old = floats(o, "logp_old"), .logp_ref = floats(o, "logp_ref"), .value = floats(o, "value"),
-        .value_old = floats(o, "value_old"), .entropy = floats(o, "entropy"), .reward = floats(o, "reward"),
-        .score = floats(o, "score"), .margin = floats(o, "margin"), .advantage = floats(prepared, "advantage"),
-        .return_ = floats(prepared, "return"), .family = floats(o, "family")};
+    *c = (struct call){.offset = numbers(o, "offset"),
+                       .unit = numbers(o, "unit"),
+                       .rank = numbers(o, "rank"),
+                       .mask = bytes(o, "mask"),
+                       .ended = bytes(o, "ended"),
+                       .logp = floats(o, "logp"),
+                       .logp_old = floats(o, "logp_old"),
+                       .logp_ref = floats(o, "logp_ref"),
+                       .value = floats(o, "value"),
+                       .value_old = floats(o, "value_old"),
+                       .entropy = floats(o, "entropy"),
+                       .reward = floats(o, "reward"),
+                       .score = floats(o, "score"),
+                       .margin = floats(o, "margin"),
+                       .advantage = floats(prepared, "advantage"),
+                       .return_ = floats(prepared, "return"),
+                       .family = floats(o, "family")};
     c->rows = c->offset ? (uint32_t)json_array_size(json_object_get(o, "offset")) - 1
                         : (uint32_t)json_array_size(json_object_get(o, "score"));
     if (!c->offset)
@@ -95,7 +106,7 @@ static void call_read(struct call *c, const json_t *o) {
     }
     c->tokens = c->offset[c->rows];
     c->take = json_is_integer(json_object_get(o, "take")) ? (uint32_t)json_integer_value(json_object_get(o, "take"))
-                                                           : c->units;
+                                                          : c->units;
     if (!c->family && c->reward) { /* a family of one */
         c->family = calloc(c->rows + 1, sizeof(float));
         memcpy(c->family, c->reward, c->rows * sizeof(float));
@@ -105,8 +116,9 @@ static void call_read(struct call *c, const json_t *o) {
 }
 
 static void call_free(struct call *c) {
-    void *all[] = {c->offset, c->unit, c->rank, c->mask, c->ended, c->logp, c->logp_old, c->logp_ref, c->value,
-                   c->value_old, c->entropy, c->advantage, c->return_, c->reward, c->score, c->margin, c->family};
+    void *all[] = {c->offset,   c->unit,     c->rank,  c->mask,      c->ended,   c->logp,
+                   c->logp_old, c->logp_ref, c->value, c->value_old, c->entropy, c->advantage,
+                   c->return_,  c->reward,   c->score, c->margin,    c->family};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         free(all[i]);
 }
@@ -128,7 +140,8 @@ static void compare(const char *where, const char *what, const json_t *expect, c
 }
 
 static void compare_one(const char *where, const char *what, double expect, double got) {
-    ck_assert_msg(fabs(got - expect) <= TOLERANCE * fabs(expect), "%s: %s is %.17g, not %.17g", where, what, got, expect);
+    ck_assert_msg(fabs(got - expect) <= TOLERANCE * fabs(expect), "%s: %s is %.17g, not %.17g", where, what, got,
+                  expect);
     if (expect != 0)
         worst = fmax(worst, fabs(got - expect) / fabs(expect));
 }
@@ -144,15 +157,30 @@ static void compare_metrics(const char *where, json_t *expect, const struct rein
                       "%s: metric %s was not expected", where, got->items[i].name);
 }
 
-static void check_prepare(struct instance *in, const char *where, const struct call *c, uint32_t number, json_t *expect) {
+static void check_prepare(struct instance *in, const char *where, const struct call *c, uint32_t number,
+                          json_t *expect) {
     struct metric_box metrics;
     float *advantage = calloc(c->tokens + 1, sizeof(*advantage)), *return_ = calloc(c->tokens + 1, sizeof(*return_));
-    struct rein_experience e = {
-        .size = sizeof(e), .rollout = number, .rows = c->rows, .units = c->units, .tokens = c->tokens,
-        .offset = c->offset, .unit = c->unit, .mask = c->mask, .logp_old = c->logp_old, .logp_ref = c->logp_ref,
-        .value_old = c->value_old, .entropy = c->entropy, .reward = c->reward, .members = c->members,
-        .family = c->family, .ended = c->ended, .max_tokens = 8,
-        .advantage = advantage, .return_ = return_, .metrics = metrics_reset(&metrics)};
+    struct rein_experience e = {.size = sizeof(e),
+                                .rollout = number,
+                                .rows = c->rows,
+                                .units = c->units,
+                                .tokens = c->tokens,
+                                .offset = c->offset,
+                                .unit = c->unit,
+                                .mask = c->mask,
+                                .logp_old = c->logp_old,
+                                .logp_ref = c->logp_ref,
+                                .value_old = c->value_old,
+                                .entropy = c->entropy,
+                                .reward = c->reward,
+                                .members = c->members,
+                                .family = c->family,
+                                .ended = c->ended,
+                                .max_tokens = 8,
+                                .advantage = advantage,
+                                .return_ = return_,
+                                .metrics = metrics_reset(&metrics)};
 
     ck_assert_msg(in->ops->prepare(in->self, &e) == REIN_OK, "%s: %s", where, in->message);
     compare(where, "advantage", json_object_get(expect, "advantage"), advantage, c->tokens);
@@ -166,7 +194,8 @@ static void check_prepare(struct instance *in, const char *where, const struct c
 #define PART(array, at) ((array) ? (array) + (at) : NULL)
 
 /* A step, cut into micro-batches of the given numbers of units. */
-static void check_step(struct instance *in, const char *where, const struct call *c, const json_t *cut, json_t *expect) {
+static void check_step(struct instance *in, const char *where, const struct call *c, const json_t *cut,
+                       json_t *expect) {
     uint32_t largest = c->tokens > c->rows ? c->tokens : c->rows, from = 0;
     float *d[4]; /* logp, value, entropy, score */
     static const char *const names[] = {"d_logp", "d_value", "d_entropy", "d_score"};
@@ -188,19 +217,37 @@ static void check_step(struct instance *in, const char *where, const struct call
             offset[r] = c->offset[row + r] - token;
         for (uint32_t u = 0; u <= to - from; u++)
             unit[u] = c->unit[from + u] - row;
-        struct rein_batch b = {
-            .size = sizeof(b), .rows = rows, .units = to - from, .tokens = offset[rows], .offset = offset,
-            .unit = unit, .mask = PART(c->mask, token), .logp = PART(c->logp, token),
-            .logp_old = PART(c->logp_old, token), .logp_ref = PART(c->logp_ref, token), .value = PART(c->value, token),
-            .value_old = PART(c->value_old, token), .entropy = PART(c->entropy, token),
-            .advantage = PART(c->advantage, token), .return_ = PART(c->return_, token), .reward = PART(c->reward, row),
-            .score = PART(c->score, row), .margin = PART(c->margin, row), .rank = PART(c->rank, row),
-            .ended = PART(c->ended, row), .norm_tokens = unmasked, .norm_rows = rows_taken, .norm_units = c->take,
-            .max_tokens = 8};
-        struct rein_loss out = {.size = sizeof(out), .loss = NAN, .d_logp = c->logp ? d[0] + token : NULL,
+        struct rein_batch b = {.size = sizeof(b),
+                               .rows = rows,
+                               .units = to - from,
+                               .tokens = offset[rows],
+                               .offset = offset,
+                               .unit = unit,
+                               .mask = PART(c->mask, token),
+                               .logp = PART(c->logp, token),
+                               .logp_old = PART(c->logp_old, token),
+                               .logp_ref = PART(c->logp_ref, token),
+                               .value = PART(c->value, token),
+                               .value_old = PART(c->value_old, token),
+                               .entropy = PART(c->entropy, token),
+                               .advantage = PART(c->advantage, token),
+                               .return_ = PART(c->return_, token),
+                               .reward = PART(c->reward, row),
+                               .score = PART(c->score, row),
+                               .margin = PART(c->margin, row),
+                               .rank = PART(c->rank, row),
+                               .ended = PART(c->ended, row),
+                               .norm_tokens = unmasked,
+                               .norm_rows = rows_taken,
+                               .norm_units = c->take,
+                               .max_tokens = 8};
+        struct rein_loss out = {.size = sizeof(out),
+                                .loss = NAN,
+                                .d_logp = c->logp ? d[0] + token : NULL,
                                 .d_value = c->value ? d[1] + token : NULL,
                                 .d_entropy = in->needs.needs & REIN_NEED_ENTROPY ? d[2] + token : NULL,
-                                .d_score = c->score ? d[3] + row : NULL, .metrics = metrics_reset(&part)};
+                                .d_score = c->score ? d[3] + row : NULL,
+                                .metrics = metrics_reset(&part)};
         ck_assert_msg(in->ops->loss(in->self, &b, &out) == REIN_OK, "%s: %s", where, in->message);
         metrics_total(&total, &part.list);
         loss += out.loss;
@@ -239,8 +286,7 @@ static void check_case(const char *algorithm, const json_t *o) {
             check_prepare(&in, where, &c, (uint32_t)i, json_object_get(call, "prepare"));
         cuts = json_object_get(call, "cuts");
         ck_assert_uint_gt(json_array_size(cuts), 0);
-        json_array_foreach(cuts, k, cut)
-            check_step(&in, where, &c, cut, json_object_get(call, "loss"));
+        json_array_foreach(cuts, k, cut) check_step(&in, where, &c, cut, json_object_get(call, "loss"));
         call_free(&c);
     }
     instance_close(&in);
@@ -252,8 +298,7 @@ static void check_algorithm(const char *name, const char *file, size_t least) {
 
     worst = 0;
     ck_assert_uint_ge(json_array_size(cases), least);
-    json_array_foreach(cases, i, o)
-        check_case(name, o);
+    json_array_foreach(cases, i, o) check_case(name, o);
     printf("# %s, %s.json: %zu cases, worst relative error %.2g\n", name, file, json_array_size(cases), worst);
     json_decref(root);
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# rein-conform passes for every algorithm and reward, whatever its options, and finds every rule that a wrong one breaks.
+# rein-conform passes for every algorithm and reward, whatever its options, and finds every rule that a wrong one
+# breaks.
 conform=$top_builddir/rein-conform
 wrong=$top_builddir/tests/plugins/.libs
 n=0 bad=0
@@ -18,7 +19,9 @@ conforms() { # KIND NAME SETTING...
     ok $status "$kind $name conforms${set_args:+ with$set_args}"
 }
 breaks() { # MODULE WRONG PATTERN: fails with 1, and the complaint is the expected one
-    out=$($conform algorithm "$wrong/$1.so" ${2:+--set wrong=$2} 2>&1)
+    kind=algorithm
+    [ "$1" = wrong_reward ] && kind=reward
+    out=$($conform $kind "$wrong/$1.so" ${2:+--set wrong=$2} 2>&1)
     status=$?
     echo "$out" | grep -q "^not ok.*$3" && [ $status = 1 ]
     found=$?
@@ -63,7 +66,17 @@ breaks wrong leak 'everything allocated is given back'
 breaks wrong silent 'a failed allocation is reported'
 breaks wrong metric 'give the same metrics'
 breaks wrong overflow 'finite with log-probabilities 200 nats'
-out=$($conform reward "$top_builddir/modules/rewards/rm.so" 2>&1); [ $? = 2 ] && echo "$out" | grep -q 'needs --set model='
+
+out=$($conform reward "$wrong/wrong_reward.so" 2>&1); ok $? "wrong_reward, nothing: conforms"
+breaks wrong_reward forgetful 'same completions get the same scores'
+breaks wrong_reward batch 'what else is in the batch'
+breaks wrong_reward layout 'order of rows'
+breaks wrong_reward place 'order of rows'
+breaks wrong_reward unwritten 'every score is a finite number or NaN'
+breaks wrong_reward overrun 'stays inside its arrays'
+breaks wrong_reward members 'at least one'
+breaks wrong_reward leak 'everything allocated is given back'
+out=$($conform reward "$top_builddir/modules/rewards/rm.so" 2>&1); [ $? = 2 ] && echo "$out" | grep -q model
 ok $? "a required option that is missing is a usage error"
 echo "1..$n"
 exit $bad

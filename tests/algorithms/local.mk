@@ -16,10 +16,12 @@ endif
 EXTRA_DIST += tests/golden/generate.py tests/golden/ragged.py tests/golden/formulas_ppo.py \
 	tests/golden/formulas_grpo.py tests/golden/requirements.txt \
 	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json tests/golden/grpo.json
-check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la
+check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la tests/plugins/wrong_reward.la
 tests_plugins_wrong_sign_la_SOURCES = tests/plugins/wrong_sign.c
 tests_plugins_wrong_sign_la_LDFLAGS = $(TEST_MODULE_LINK)
 tests_plugins_wrong_la_SOURCES = tests/plugins/wrong.c
 tests_plugins_wrong_la_LDFLAGS = $(TEST_MODULE_LINK)
 TESTS += tests/algorithms/conform.sh
 EXTRA_DIST += tests/algorithms/conform.sh
+tests_plugins_wrong_reward_la_SOURCES = tests/plugins/wrong_reward.c
+tests_plugins_wrong_reward_la_LDFLAGS = $(TEST_MODULE_LINK)

@@ -109,9 +109,15 @@ rein_status instance_open(struct instance *in, const char *kind, const char *nam
 
     *in = (struct instance){.plugin = module_open(kind, name)};
     in->config = module_config(in->plugin, options);
-    in->host = (struct rein_host){.size = sizeof(in->host), .abi = REIN_ABI_VERSION, .ctx = in, .alloc = host_alloc,
-                                  .free = host_free, .log = host_log, .fail = host_fail,
-                                  .fail_param = host_fail_param, .service = host_service};
+    in->host = (struct rein_host){.size = sizeof(in->host),
+                                  .abi = REIN_ABI_VERSION,
+                                  .ctx = in,
+                                  .alloc = host_alloc,
+                                  .free = host_free,
+                                  .log = host_log,
+                                  .fail = host_fail,
+                                  .fail_param = host_fail_param,
+                                  .service = host_service};
     if (in->plugin->kind == REIN_KIND_ALGORITHM) {
         in->ops = in->plugin->ops;
         in->destroy = in->ops->destroy;

@@ -15,8 +15,8 @@ struct instance {
     struct rein_needs needs;
     void *config, *self;
     void (*destroy)(void *self);
-    long live;          /* blocks that the instance holds */
-    char message[512];  /* of the last failure */
+    long live;         /* blocks that the instance holds */
+    char message[512]; /* of the last failure */
     char failed_param[64];
 };
 

@@ -14,7 +14,10 @@ struct config {
     const char *wrong;
 };
 static const struct rein_param params[] = {
-    {.name = "wrong", .type = REIN_PARAM_STRING, .offset = offsetof(struct config, wrong), .dflt = "nothing",
+    {.name = "wrong",
+     .type = REIN_PARAM_STRING,
+     .offset = offsetof(struct config, wrong),
+     .dflt = "nothing",
      .doc = "Which rule is broken."},
     {.name = NULL},
 };
@@ -58,7 +61,10 @@ static rein_status describe(void *self, struct rein_needs *needs) {
 
 static rein_status loss(void *self, const struct rein_batch *b, struct rein_loss *out) {
     struct self *s = self;
-    double n = s->wrong == NORMALISER ? b->tokens + 1 : b->norm_tokens > 0 ? b->norm_tokens : 1, factor = 1, total = 0, counted = 0;
+    double n = s->wrong == NORMALISER ? b->tokens + 1
+               : b->norm_tokens > 0   ? b->norm_tokens
+                                      : 1,
+           factor = 1, total = 0, counted = 0;
 
     if (s->wrong == FORGETS)
         factor = 1.0 / (1 + s->steps);
@@ -90,13 +96,19 @@ static rein_status after(void *self, const struct rein_step *step, uint32_t *sto
     return REIN_OK;
 }
 
-static const struct rein_algorithm_ops ops = {.size = sizeof(ops), .create = create, .destroy = destroy,
-                                              .describe = describe, .loss = loss, .after = after};
-static const struct rein_plugin plugin = {.size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM,
-                                          .name = "wrong", .version = "0.1.0", .license = "MIT",
-                                          .summary = "Breaks one rule at a time.", .params = params,
+static const struct rein_algorithm_ops ops = {
+    .size = sizeof(ops), .create = create, .destroy = destroy, .describe = describe, .loss = loss, .after = after};
+static const struct rein_plugin plugin = {.size = sizeof(plugin),
+                                          .abi = REIN_ABI_VERSION,
+                                          .kind = REIN_KIND_ALGORITHM,
+                                          .name = "wrong",
+                                          .version = "0.1.0",
+                                          .license = "MIT",
+                                          .summary = "Breaks one rule at a time.",
+                                          .params = params,
                                           .param_stride = sizeof(struct rein_param),
-                                          .config_size = sizeof(struct config), .ops = &ops};
+                                          .config_size = sizeof(struct config),
+                                          .ops = &ops};
 
 const struct rein_plugin *rein_plugin_entry(uint32_t index) {
     return index == 0 ? &plugin : NULL;

@@ -42,12 +42,17 @@ static rein_status loss(void *self, const struct rein_batch *b, struct rein_loss
     return REIN_OK;
 }
 
-static const struct rein_algorithm_ops ops = {.size = sizeof(ops), .create = create, .destroy = destroy,
-                                              .describe = describe, .prepare = prepare, .loss = loss};
-static const struct rein_plugin plugin = {.size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM,
-                                          .name = "wrong-sign", .version = "0.1.0", .license = "MIT",
+static const struct rein_algorithm_ops ops = {
+    .size = sizeof(ops), .create = create, .destroy = destroy, .describe = describe, .prepare = prepare, .loss = loss};
+static const struct rein_plugin plugin = {.size = sizeof(plugin),
+                                          .abi = REIN_ABI_VERSION,
+                                          .kind = REIN_KIND_ALGORITHM,
+                                          .name = "wrong-sign",
+                                          .version = "0.1.0",
+                                          .license = "MIT",
                                           .summary = "A derivative with the wrong sign.",
-                                          .param_stride = sizeof(struct rein_param), .ops = &ops};
+                                          .param_stride = sizeof(struct rein_param),
+                                          .ops = &ops};
 
 const struct rein_plugin *rein_plugin_entry(uint32_t index) {
     return index == 0 ? &plugin : NULL;

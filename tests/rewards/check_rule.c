@@ -16,13 +16,22 @@ static rein_status open_reward(const char *name, const char *const *options) {
 /* One completion of `tokens` tokens (0: as many as bytes) against a data row. */
 static rein_status score(const char *completion, const char *columns, uint32_t tokens, float *out) {
     const struct rein_reward_ops *ops = in.plugin->ops;
-    uint32_t offset[] = {0, 3 + (tokens ? tokens : (uint32_t)strlen(completion))}, prompt_length[] = {3}, unit[] = {0, 1};
+    uint32_t offset[] = {0, 3 + (tokens ? tokens : (uint32_t)strlen(completion))}, prompt_length[] = {3},
+             unit[] = {0, 1};
     uint64_t id[] = {1};
     uint8_t ended[] = {1};
     const char *prompt = "?";
-    struct rein_completions c = {.size = sizeof(c), .rows = 1, .units = 1, .unit = unit, .row_id = id,
-                                 .offset = offset, .prompt_length = prompt_length, .prompt = &prompt,
-                                 .completion = &completion, .columns = columns ? &columns : NULL, .ended = ended};
+    struct rein_completions c = {.size = sizeof(c),
+                                 .rows = 1,
+                                 .units = 1,
+                                 .unit = unit,
+                                 .row_id = id,
+                                 .offset = offset,
+                                 .prompt_length = prompt_length,
+                                 .prompt = &prompt,
+                                 .completion = &completion,
+                                 .columns = columns ? &columns : NULL,
+                                 .ended = ended};
     return ops->score(in.self, &c, out);
 }
 
@@ -58,7 +67,9 @@ START_TEST(last_numbers_are_compared) {
         {"007", "{\"answer\": 7}", 1},
         {"it is -5", "{\"answer\": -5}", 1},
         {"it is -$5", "{\"answer\": \"-5\"}", 1},
-        {"it is \xe2\x88\x92" "5", "{\"answer\": -5}", 1},
+        {"it is \xe2\x88\x92"
+         "5",
+         "{\"answer\": -5}", 1},
         {"it is 5", "{\"answer\": -5}", 0},
         {"10-5", "{\"answer\": 5}", 1},
         {"(10)-5", "{\"answer\": 5}", 1},
@@ -79,18 +90,25 @@ END_TEST
 
 START_TEST(texts_are_compared) {
     static const char *const plain[] = {"kind", "exact", "column", "label", NULL};
-    static const char *const bare[] = {"kind", "exact", "column", "label", "strip", "false", "hit", "2", "miss", "-1", NULL};
+    static const char *const bare[] = {"kind", "exact", "column", "label", "strip", "false",
+                                       "hit",  "2",     "miss",   "-1",    NULL};
     static const char *const caseless[] = {"kind", "exact", "column", "label", "ignore_case", "true", NULL};
     static const struct example first[] = {
-        {" yes\n", "{\"label\": \"yes\"}", 1},  {"Yes", "{\"label\": \"yes\"}", 0},
-        {"yes!", "{\"label\": \"yes\"}", 0},    {"ye", "{\"label\": \"yes\"}", 0},
-        {"", "{\"label\": \"\"}", 1},           {"42", "{\"label\": 42}", 1},
-        {"b", "{\"label\": [\"a\", \"b\"]}", 1}, {"\xc3\xbc", "{\"label\": \"\\u00fc\"}", 1},
+        {" yes\n", "{\"label\": \"yes\"}", 1},
+        {"Yes", "{\"label\": \"yes\"}", 0},
+        {"yes!", "{\"label\": \"yes\"}", 0},
+        {"ye", "{\"label\": \"yes\"}", 0},
+        {"", "{\"label\": \"\"}", 1},
+        {"42", "{\"label\": 42}", 1},
+        {"b", "{\"label\": [\"a\", \"b\"]}", 1},
+        {"\xc3\xbc", "{\"label\": \"\\u00fc\"}", 1},
     };
     static const struct example second[] = {{"yes", "{\"label\": \"yes\"}", 2}, {" yes", "{\"label\": \"yes\"}", -1}};
     static const struct example third[] = {
         {"YES", "{\"label\": \"yes\"}", 1},
-        {"\xc3\x9c" "ber", "{\"label\": \"\\u00fcber\"}", 1}, /* U umlaut */
+        {"\xc3\x9c"
+         "ber",
+         "{\"label\": \"\\u00fcber\"}", 1}, /* U umlaut */
         {"a.c", "{\"label\": \"ABC\"}", 0},
         {"abcd", "{\"label\": \"ABC\"}", 0},
     };
@@ -104,10 +122,16 @@ START_TEST(patterns_are_looked_for) {
     static const char *const regex[] = {"kind", "regex", "pattern", "ab+c", NULL};
     static const char *const caseless[] = {"kind", "regex", "pattern", "ab+c", "ignore_case", "true", NULL};
     static const char *const format[] = {"kind", "format", "pattern", "(?s)<think>.*</think>\\s*\\S+", NULL};
-    static const struct example first[] = {{"xxabbbcxx", NULL, 1}, {"ABC", NULL, 0}, {"", NULL, 0}, {"\xff" "abc", NULL, 0}};
+    static const struct example first[] = {{"xxabbbcxx", NULL, 1},
+                                           {"ABC", NULL, 0},
+                                           {"", NULL, 0},
+                                           {"\xff"
+                                            "abc",
+                                            NULL, 0}};
     static const struct example second[] = {{"ABC", NULL, 1}};
-    static const struct example third[] = {
-        {"<think>so\nand so</think> 42\n", NULL, 1}, {"well <think>so</think> 42", NULL, 0}, {"<think>so</think>", NULL, 0}};
+    static const struct example third[] = {{"<think>so\nand so</think> 42\n", NULL, 1},
+                                           {"well <think>so</think> 42", NULL, 0},
+                                           {"<think>so</think>", NULL, 0}};
     CHECK(regex, first);
     CHECK(caseless, second);
     CHECK(format, third);

@@ -16,6 +16,7 @@
 #include "common/beta.h"
 #include "common/family.h"
 #include "common/kl.h"
+#include "common/module.h"
 #include "common/numeric.h"
 #include "common/reduce.h"
 #include "common/shape.h"
@@ -87,7 +88,8 @@ static rein_status grpo_create(const struct rein_host *host, const void *config,
     if (c.clip_high <= 0)
         c.clip_high = c.trust.clip;
     if (c.penalty.target_kl > 0 && (!critic || c.beta <= 0))
-        return host->fail_param(host->ctx, "target_kl", "adapts beta in the reward: it needs a critic and a beta above 0");
+        return host->fail_param(host->ctx, "target_kl",
+                                "adapts beta in the reward: it needs a critic and a beta above 0");
     g = host->alloc(host->ctx, sizeof(*g));
     if (!g)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
@@ -232,15 +234,15 @@ static rein_status grpo_load(void *self, const struct rein_state *state) {
     return beta_load(&g->beta, g->host, state, g->config.penalty.target_kl > 0);
 }
 
-static const struct rein_algorithm_ops ops = {
-    .size = sizeof(ops), .create = grpo_create, .destroy = grpo_destroy, .describe = grpo_describe,
-    .prepare = grpo_prepare, .loss = grpo_loss, .after = grpo_after, .save = grpo_save, .load = grpo_load};
+static const struct rein_algorithm_ops ops = {.size = sizeof(ops),
+                                              .create = grpo_create,
+                                              .destroy = grpo_destroy,
+                                              .describe = grpo_describe,
+                                              .prepare = grpo_prepare,
+                                              .loss = grpo_loss,
+                                              .after = grpo_after,
+                                              .save = grpo_save,
+                                              .load = grpo_load};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM, .name = "grpo", .version = "0.1.0",
-    .license = "MIT", .summary = "PPO or group-relative optimisation of a reward family with a penalty on its variance.",
-    .params = params, .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_ALGORITHM, "grpo",
+       "PPO or group-relative optimisation of a reward family with a penalty on its variance.");

@@ -13,6 +13,7 @@
 #include "common/advantage.h"
 #include "common/beta.h"
 #include "common/kl.h"
+#include "common/module.h"
 #include "common/numeric.h"
 #include "common/shape.h"
 #include "common/totals.h"
@@ -130,15 +131,14 @@ static rein_status ppo_load(void *self, const struct rein_state *state) {
     return beta_load(&p->beta, p->host, state, p->config.penalty.target_kl > 0);
 }
 
-static const struct rein_algorithm_ops ops = {
-    .size = sizeof(ops), .create = ppo_create, .destroy = ppo_destroy, .describe = ppo_describe, .prepare = ppo_prepare,
-    .loss = ppo_loss, .after = ppo_after, .save = ppo_save, .load = ppo_load};
+static const struct rein_algorithm_ops ops = {.size = sizeof(ops),
+                                              .create = ppo_create,
+                                              .destroy = ppo_destroy,
+                                              .describe = ppo_describe,
+                                              .prepare = ppo_prepare,
+                                              .loss = ppo_loss,
+                                              .after = ppo_after,
+                                              .save = ppo_save,
+                                              .load = ppo_load};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM, .name = "ppo", .version = "0.1.0",
-    .license = "MIT", .summary = "Proximal policy optimisation with a critic and a KL penalty.", .params = params,
-    .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_ALGORITHM, "ppo", "Proximal policy optimisation with a critic and a KL penalty.");

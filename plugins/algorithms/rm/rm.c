@@ -14,6 +14,7 @@
  */
 #include <rein/util.h>
 
+#include "common/module.h"
 #include "common/numeric.h"
 
 enum { BRADLEY_TERRY, K_WISE, PLACKETT_LUCE };
@@ -31,12 +32,23 @@ struct rm {
 };
 
 static const struct rein_param params[] = {
-    {.name = "loss", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, loss), .dflt = "bradley-terry",
+    {.name = "loss",
+     .type = REIN_PARAM_CHOICE,
+     .offset = offsetof(struct config, loss),
+     .dflt = "bradley-terry",
      .choices = losses,
      .doc = "What is maximised: the likelihood of each pair, of all pairs of a ranked list, or of the whole ranking."},
-    {.name = "center", .type = REIN_PARAM_REAL, .offset = offsetof(struct config, center), .dflt = "0", .min = 0,
-     .max = 1e6, .doc = "Weight of the squared sum of a pair's scores, which keeps scores near zero; 0.01 is usual."},
-    {.name = "margin", .type = REIN_PARAM_BOOL, .offset = offsetof(struct config, margin), .dflt = "true",
+    {.name = "center",
+     .type = REIN_PARAM_REAL,
+     .offset = offsetof(struct config, center),
+     .dflt = "0",
+     .min = 0,
+     .max = 1e6,
+     .doc = "Weight of the squared sum of a pair's scores, which keeps scores near zero; 0.01 is usual."},
+    {.name = "margin",
+     .type = REIN_PARAM_BOOL,
+     .offset = offsetof(struct config, margin),
+     .dflt = "true",
      .doc = "Ask for a difference of at least the data's `margin` column, where there is one (not in plackett-luce)."},
     {.name = NULL},
 };
@@ -158,11 +170,4 @@ static rein_status rm_loss(void *self, const struct rein_batch *b, struct rein_l
 static const struct rein_algorithm_ops ops = {
     .size = sizeof(ops), .create = rm_create, .destroy = rm_destroy, .describe = rm_describe, .loss = rm_loss};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM, .name = "rm", .version = "0.1.0",
-    .license = "MIT", .summary = "Reward model from pairs or ranked lists of answers.", .params = params,
-    .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_ALGORITHM, "rm", "Reward model from pairs or ranked lists of answers.");

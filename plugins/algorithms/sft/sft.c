@@ -7,6 +7,7 @@
  */
 #include <rein/util.h>
 
+#include "common/module.h"
 #include "common/numeric.h"
 
 enum { TARGET_COMPLETION, TARGET_TEXT };
@@ -22,7 +23,10 @@ struct sft {
 };
 
 static const struct rein_param params[] = {
-    {.name = "target", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, target), .dflt = "completion",
+    {.name = "target",
+     .type = REIN_PARAM_CHOICE,
+     .offset = offsetof(struct config, target),
+     .dflt = "completion",
      .choices = targets,
      .doc = "Which tokens are learnt: those of the completion (or the assistant's turns), or of the whole text."},
     {.name = NULL},
@@ -76,11 +80,4 @@ static rein_status sft_loss(void *self, const struct rein_batch *b, struct rein_
 static const struct rein_algorithm_ops ops = {
     .size = sizeof(ops), .create = sft_create, .destroy = sft_destroy, .describe = sft_describe, .loss = sft_loss};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_ALGORITHM, .name = "sft", .version = "0.1.0",
-    .license = "MIT", .summary = "Supervised fine-tuning on completions or whole texts.", .params = params,
-    .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_ALGORITHM, "sft", "Supervised fine-tuning on completions or whole texts.");

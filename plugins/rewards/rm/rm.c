@@ -2,6 +2,8 @@
 #include <rein/reward.h>
 #include <rein/util.h>
 
+#include "common/module.h"
+
 struct config {
     const char *model;
 };
@@ -13,7 +15,10 @@ struct rm {
 };
 
 static const struct rein_param params[] = {
-    {.name = "model", .type = REIN_PARAM_MODEL, .flags = REIN_PARAM_REQUIRED, .offset = offsetof(struct config, model),
+    {.name = "model",
+     .type = REIN_PARAM_MODEL,
+     .flags = REIN_PARAM_REQUIRED,
+     .offset = offsetof(struct config, model),
      .doc = "The reward model: a stage that trained one, or a model with a score head."},
     {.name = NULL},
 };
@@ -54,11 +59,4 @@ static rein_status rm_score(void *self, const struct rein_completions *c, float 
 static const struct rein_reward_ops ops = {
     .size = sizeof(ops), .create = rm_create, .destroy = rm_destroy, .members = rm_members, .score = rm_score};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD, .name = "rm", .version = "0.1.0",
-    .license = "MIT", .summary = "The score of one reward model.", .params = params,
-    .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_REWARD, "rm", "The score of one reward model.");

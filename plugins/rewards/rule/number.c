@@ -31,8 +31,8 @@ static size_t end_of(const char *text, size_t length, size_t at) {
     while (i < length && digit(text[i]))
         i++;
     /* groups of exactly three: "1,234" is a number, "1,2" are two */
-    while (i > at && i + 3 < length && text[i] == ',' && digit(text[i + 1]) && digit(text[i + 2]) && digit(text[i + 3]) &&
-           (i + 4 == length || !digit(text[i + 4])))
+    while (i > at && i + 3 < length && text[i] == ',' && digit(text[i + 1]) && digit(text[i + 2]) &&
+           digit(text[i + 3]) && (i + 4 == length || !digit(text[i + 4])))
         i += 4;
     if (i + 1 < length && text[i] == '.' && digit(text[i + 1]))
         for (i++; i < length && digit(text[i]);)

@@ -7,7 +7,8 @@
  *   length   0 up to `target` tokens, then falling in a line to -1 at target + scale and beyond
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "rewards/rule/number.h"
+#include "common/module.h"
+#include "rewards/rule/answer.h"
 
 #include <rein/reward.h>
 #include <rein/util.h>
@@ -37,23 +38,60 @@ struct rule {
 };
 
 static const struct rein_param params[] = {
-    {.name = "kind", .type = REIN_PARAM_CHOICE, .flags = REIN_PARAM_REQUIRED, .offset = offsetof(struct config, kind),
-     .choices = kinds, .doc = "What is checked: the text or last number of a column, a pattern, or the length."},
-    {.name = "column", .type = REIN_PARAM_COLUMN, .offset = offsetof(struct config, column),
-     .doc = "Column of the data with the right answer, for exact and number; a list there holds several right answers."},
-    {.name = "pattern", .type = REIN_PARAM_STRING, .offset = offsetof(struct config, pattern),
+    {.name = "kind",
+     .type = REIN_PARAM_CHOICE,
+     .flags = REIN_PARAM_REQUIRED,
+     .offset = offsetof(struct config, kind),
+     .choices = kinds,
+     .doc = "What is checked: the text or last number of a column, a pattern, or the length."},
+    {.name = "column",
+     .type = REIN_PARAM_COLUMN,
+     .offset = offsetof(struct config, column),
+     .doc =
+         "Column of the data with the right answer, for exact and number; a list there holds several right answers."},
+    {.name = "pattern",
+     .type = REIN_PARAM_STRING,
+     .offset = offsetof(struct config, pattern),
      .doc = "Perl-compatible regular expression, for regex and format."},
-    {.name = "hit", .type = REIN_PARAM_REAL, .offset = offsetof(struct config, hit), .dflt = "1", .min = -1e6, .max = 1e6,
+    {.name = "hit",
+     .type = REIN_PARAM_REAL,
+     .offset = offsetof(struct config, hit),
+     .dflt = "1",
+     .min = -1e6,
+     .max = 1e6,
      .doc = "Reward of a completion that passes."},
-    {.name = "miss", .type = REIN_PARAM_REAL, .offset = offsetof(struct config, miss), .dflt = "0", .min = -1e6,
-     .max = 1e6, .doc = "Reward of a completion that does not."},
-    {.name = "target", .type = REIN_PARAM_INT, .offset = offsetof(struct config, target), .dflt = "64", .min = 0,
-     .max = 1e6, .unit = "tokens", .doc = "Length up to which there is no penalty, for length."},
-    {.name = "scale", .type = REIN_PARAM_INT, .offset = offsetof(struct config, scale), .dflt = "64", .min = 1,
-     .max = 1e6, .unit = "tokens", .doc = "How far beyond the target the penalty reaches -1, for length."},
-    {.name = "strip", .type = REIN_PARAM_BOOL, .offset = offsetof(struct config, strip), .dflt = "true",
+    {.name = "miss",
+     .type = REIN_PARAM_REAL,
+     .offset = offsetof(struct config, miss),
+     .dflt = "0",
+     .min = -1e6,
+     .max = 1e6,
+     .doc = "Reward of a completion that does not."},
+    {.name = "target",
+     .type = REIN_PARAM_INT,
+     .offset = offsetof(struct config, target),
+     .dflt = "64",
+     .min = 0,
+     .max = 1e6,
+     .unit = "tokens",
+     .doc = "Length up to which there is no penalty, for length."},
+    {.name = "scale",
+     .type = REIN_PARAM_INT,
+     .offset = offsetof(struct config, scale),
+     .dflt = "64",
+     .min = 1,
+     .max = 1e6,
+     .unit = "tokens",
+     .doc = "How far beyond the target the penalty reaches -1, for length."},
+    {.name = "strip",
+     .type = REIN_PARAM_BOOL,
+     .offset = offsetof(struct config, strip),
+     .dflt = "true",
      .doc = "Leave out white space at both ends of completion and answer."},
-    {.name = "ignore_case", .type = REIN_PARAM_BOOL, .offset = offsetof(struct config, ignore_case), .dflt = "false",
+    {.name = "ignore_case",
+     .type = REIN_PARAM_BOOL,
+     .offset = offsetof(struct config, ignore_case),
+     .dflt = "false",
      .doc = "Treat upper and lower case alike."},
     {.name = NULL},
 };
@@ -121,67 +159,12 @@ static rein_status rule_members(void *self, uint32_t *k) {
     return REIN_OK;
 }
 
-struct span {
-    const char *text;
-    size_t length;
-};
-
-static struct span span(const struct rule *r, const char *text, size_t length) {
-    static const char space[] = " \t\r\n\v\f";
-
-    while (r->config.strip && length && strchr(space, text[0]) && text[0]) {
-        text++;
-        length--;
-    }
-    while (r->config.strip && length && strchr(space, text[length - 1]) && text[length - 1])
-        length--;
-    return (struct span){text, length};
-}
-
-static int same_text(const struct rule *r, struct span a, struct span b) {
-    pcre2_code *code;
-    pcre2_match_data *match;
-    PCRE2_SIZE at;
-    int error, same = a.length == b.length && !memcmp(a.text, b.text, a.length);
-
-    if (same || !r->config.ignore_case || !a.length || !b.length)
-        return same;
-    /* the answer as a literal pattern: PCRE2 knows the cases of every script */
-    code = pcre2_compile((PCRE2_SPTR)b.text, b.length,
-                         PCRE2_LITERAL | PCRE2_UTF | PCRE2_CASELESS | PCRE2_ANCHORED | PCRE2_ENDANCHORED, &error, &at, NULL);
-    match = code ? pcre2_match_data_create_from_pattern(code, NULL) : NULL;
-    same = match && pcre2_match(code, (PCRE2_SPTR)a.text, a.length, 0, 0, match, NULL) > 0;
-    pcre2_match_data_free(match);
-    pcre2_code_free(code);
-    return same;
-}
-
-/* Is the completion this answer? -1: the answer is of no use to this rule. */
-static int is_answer(const struct rule *r, struct span text, const json_t *answer) {
-    struct number mine, right;
-    char digits[32];
-    int found = 0;
-
-    if (r->config.kind == EXACT && json_is_string(answer))
-        return same_text(r, text, span(r, json_string_value(answer), json_string_length(answer)));
-    if (json_is_string(answer))
-        found = number_last(json_string_value(answer), json_string_length(answer), &right);
-    else if (json_is_integer(answer))
-        found = number_last(digits, (size_t)snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT,
-                                                     json_integer_value(answer)), &right);
-    else if (json_is_real(answer))
-        found = number_of(json_real_value(answer), &right);
-    if (!found)
-        return -1;
-    if (r->config.kind == EXACT)
-        return same_text(r, text, (struct span){right.text, strlen(right.text)});
-    return number_last(text.text, text.length, &mine) && number_equal(&mine, &right);
-}
-
 /* Compares row i's completion with the answer in its column. NaN when the column is null there. */
-static rein_status score_answer(struct rule *r, const struct rein_completions *c, uint32_t i, struct span text, float *out) {
+static rein_status score_answer(struct rule *r, const struct rein_completions *c, uint32_t i, struct span text,
+                                float *out) {
     json_t *row = c->columns && c->columns[i] ? json_loads(c->columns[i], JSON_ALLOW_NUL, NULL) : NULL;
     const json_t *value = json_object_get(row, r->config.column);
+    const struct comparison how = {r->config.kind == NUMBER, r->config.strip, r->config.ignore_case};
     rein_status status = REIN_OK;
     int hit = 0;
 
@@ -192,7 +175,7 @@ static rein_status score_answer(struct rule *r, const struct rein_completions *c
     } else {
         size_t n = json_is_array(value) ? json_array_size(value) : 1;
         for (size_t k = 0; k < n && hit == 0; k++)
-            hit = is_answer(r, text, json_is_array(value) ? json_array_get(value, k) : value);
+            hit = answer_is(&how, text, json_is_array(value) ? json_array_get(value, k) : value);
         if (hit < 0)
             status = rein_failf(r->host, REIN_ERR_ARG, "row %u: column '%s' holds no %s", i, r->config.column,
                                 r->config.kind == NUMBER ? "number" : "text");
@@ -223,7 +206,7 @@ static rein_status rule_score(void *self, const struct rein_completions *c, floa
             family[i] = (float)-fmin(fmax(over / (double)r->config.scale, 0), 1);
             continue;
         }
-        text = span(r, c->completion[i], strlen(c->completion[i]));
+        text = answer_strip(c->completion[i], strlen(c->completion[i]), r->config.strip);
         if (r->config.kind == REGEX || r->config.kind == FORMAT)
             family[i] = score_pattern(r, text);
         else
@@ -237,11 +220,4 @@ static rein_status rule_score(void *self, const struct rein_completions *c, floa
 static const struct rein_reward_ops ops = {
     .size = sizeof(ops), .create = rule_create, .destroy = rule_destroy, .members = rule_members, .score = rule_score};
 
-static const struct rein_plugin plugin = {
-    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD, .name = "rule", .version = "0.1.0",
-    .license = "MIT", .summary = "Checks completions by a rule: right answer, number, pattern, length.", .params = params,
-    .param_stride = sizeof(struct rein_param), .config_size = sizeof(struct config), .ops = &ops};
-
-const struct rein_plugin *rein_plugin_entry(uint32_t index) {
-    return index == 0 ? &plugin : NULL;
-}
+MODULE(REIN_KIND_REWARD, "rule", "Checks completions by a rule: right answer, number, pattern, length.");
