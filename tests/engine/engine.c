@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "model/tensors.h"
 #include "model/weights.h"
+#include "plugin/loader.h"
+#include "plugin/params.h"
 #include "ref/ref.h"
 
 #include <stdio.h>
@@ -11,13 +13,41 @@
 #include <string.h>
 #include <unistd.h>
 
+/* REIN_TEST_BACKEND names another backend, found as rein finds it. */
+static const struct rein_plugin *wanted_plugin(const void **config) {
+    static struct registry *registry;
+    static struct arena arena;
+    const char *name = getenv("REIN_TEST_BACKEND");
+    const struct module *module;
+    struct error err = {0};
+    struct params table;
+
+    *config = NULL;
+    if (!name)
+        return &ref_plugin;
+    must(registry_create(NULL, &registry, &err), &err);
+    module = registry_find(registry, REIN_KIND_BACKEND, name, &err);
+    ck_assert_msg(module != NULL, "%s", err.text);
+    table = params_of(module->plugin);
+    *config = params_bind(&table, NULL, NULL, &arena, &err);
+    ck_assert_msg(*config != NULL || table.config_size == 0, "%s", err.text);
+    return module->plugin;
+}
+
 struct backend *engine_backend(void) {
     static struct backend *b;
     struct error err = {0};
+    const void *config;
 
-    if (!b)
-        must(backend_open(&ref_plugin, NULL, NULL, &b, &err), &err);
+    if (!b) {
+        const struct rein_plugin *plugin = wanted_plugin(&config);
+        must(backend_open(plugin, config, NULL, &b, &err), &err);
+    }
     return b;
+}
+
+float engine_slack(void) {
+    return engine_backend()->plugin == &ref_plugin ? 0.0f : 2e-5f;
 }
 
 char *engine_data(const char *name) {

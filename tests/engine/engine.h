@@ -15,8 +15,11 @@
 /* Fails the test with the error's text. */
 #define must(call, err) ck_assert_msg((call) == 0, "%s: %s", #call, (err)->text)
 
-/* The reference backend; one for the whole program. */
+/* The reference backend, or the one that REIN_TEST_BACKEND names; one for the whole program. */
 struct backend *engine_backend(void);
+/* How far apart two ways to the same number may be: 0 for ref, whose rows never depend on one another. */
+float engine_slack(void);
+#define same(a, b) ck_assert_float_le(fabsf((a) - (b)), engine_slack())
 /* $REIN_TEST_DATA/<name>, or NULL after a line that says so. free() it. */
 char *engine_data(const char *name);
 

@@ -15,5 +15,5 @@ tests_engine_check_reference_LDADD = $(TEST_LINK) -lm
 TESTS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
 endif
 EXTRA_DIST += tests/golden/generate_engine.py tests/golden/engine.json
-EXTRA_DIST += tests/engine/commands.sh tests/peer/transformers_compare.py
-TESTS += tests/engine/commands.sh
+EXTRA_DIST += tests/engine/commands.sh tests/engine/cpu_blas.sh tests/peer/transformers_compare.py
+TESTS += tests/engine/commands.sh tests/engine/cpu_blas.sh
