@@ -40,6 +40,7 @@ include tests/demo/local.mk
 EXTRA_DIST += tests/run.sh tests/tally.sh
 include tests/algorithms/local.mk
 include tests/model/local.mk
+include tests/fuzz/local.mk
 include tests/text/local.mk
 include tests/rewards/local.mk
 include tests/engine/local.mk

@@ -214,8 +214,7 @@ static int check_cover(struct cursor *c, struct tensor_entry *entries, size_t co
     uint64_t at = 0;
     const uint64_t size = (uint64_t)(c->end - data);
 
-    if (count > 0)
-        qsort(entries, count, sizeof(*entries), compare_places);
+    qsort(entries, count, sizeof(*entries), compare_places);
     for (size_t i = 0; i < count; i++) {
         const uint64_t begin = (uint64_t)(entries[i].data - data);
         if (begin < at)
@@ -235,8 +234,6 @@ static int place_tensors(struct cursor *c, const unsigned char *start, struct te
     const uint64_t header = (uint64_t)(c->at - start), length = (uint64_t)(c->end - start);
     const uint64_t begin = (header + alignment - 1) / alignment * alignment;
 
-    if (count == 0)
-        return 0;
     if (begin > length)
         return error_input(c->err, "%s: the file is cut short: no tensor data", c->path);
     for (size_t i = 0; i < count; i++) {
@@ -269,7 +266,7 @@ static int parse_tensors(struct cursor *c, const unsigned char *start, struct gg
         return error_nomem(c->err, c->path);
     for (uint64_t i = 0; i < count && rc == 0; i++)
         rc = parse_tensor(c, table, (uint32_t)alignment, &offsets[i]);
-    if (rc == 0)
+    if (rc == 0 && count > 0)
         rc = place_tensors(c, start, table->entries + first, offsets, (size_t)count, (uint32_t)alignment);
     free(offsets);
     return rc;

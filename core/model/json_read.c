@@ -6,13 +6,20 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { JSON_FILE_LIMIT = 64 << 20 };
 
 json_t *json_read_text(const char *text, size_t length, const char *name, struct error *err) {
     json_error_t why;
-    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+    json_t *root;
 
+    /* jansson loses a NUL that follows a number */
+    if (length > 0 && memchr(text, '\0', length) != NULL) {
+        error_input(err, "%s: not valid JSON: a NUL byte", name);
+        return NULL;
+    }
+    root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL) {
         if (json_error_code(&why) == json_error_out_of_memory)
             error_nomem(err, name);

@@ -125,13 +125,14 @@ static int compare_places(const void *a, const void *b) {
 }
 
 /* In the order of their data the tensors must follow each other without gap or overlap, to the end of the file. */
-static int check_cover(struct tensor_entry *entries, size_t count, const unsigned char *data, size_t size,
+static int check_cover(const struct tensor_table *table, size_t first, const unsigned char *data, size_t size,
                        const char *path, struct error *err) {
+    struct tensor_entry *entries = table->entries;
     size_t at = 0;
 
-    if (count > 0)
-        qsort(entries, count, sizeof(*entries), compare_places);
-    for (size_t i = 0; i < count; i++) {
+    if (table->count > first)
+        qsort(entries + first, table->count - first, sizeof(*entries), compare_places);
+    for (size_t i = first; i < table->count; i++) {
         const size_t begin = (size_t)(entries[i].data - data);
         if (begin < at)
             return error_input(err, "%s: tensor '%s' overlaps '%s'", path, entries[i].info.name, entries[i - 1].info.name);
@@ -170,7 +171,7 @@ static int parse_header(json_t *root, const unsigned char *data, size_t size, co
         if (entry == NULL || parse_tensor(value, entry, data, size, path, err) != 0)
             return -1;
     }
-    return check_cover(table->entries + first, table->count - first, data, size, path, err);
+    return check_cover(table, first, data, size, path, err);
 }
 
 int safetensors_parse(const unsigned char *data, size_t length, const char *path, struct tensor_table *table,

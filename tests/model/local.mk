@@ -1,4 +1,4 @@
-EXTRA_DIST += tests/model/rope.json tests/peer/make_rope_golden.py
+EXTRA_DIST += tests/model/rope.json tests/peer/make_rope_golden.py tests/peer/files_compare.py
 if HAVE_CHECK
 check_PROGRAMS += tests/model/check_config tests/model/check_safetensors tests/model/check_gguf
 tests_model_check_config_SOURCES = tests/model/check_config.c tests/tap.h
