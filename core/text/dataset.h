@@ -9,7 +9,9 @@
  * Rules (DESIGN.md "Text to ids"): strings are never templated unless a template is given, message
  * lists always are; prompt and completion are encoded separately; BOS as the tokenizer's post-processor says,
  * never twice; EOS ends every text, completion, chosen and rejected unless eos is false; nothing is
- * added to pre-tokenised rows.
+ * added to pre-tokenised rows. Special tokens spelled out in plain strings are taken for what they are (people
+ * write templates by hand), in message lists never. A conversation ends with the assistant's last end of turn; in
+ * {messages} what the assistant wrote is trained on, and all before its first word is the prompt.
  */
 #ifndef REIN_CORE_DATASET_H
 #define REIN_CORE_DATASET_H

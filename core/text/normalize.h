@@ -1,5 +1,8 @@
 /* core/text/normalize.h - tokenizer.json's "normalizer".
  * SPDX-License-Identifier: MIT
+ *
+ * Unicode's normal forms by utf8proc, whose tables are newer than those of Hugging Face's library: marks assigned
+ * after Unicode 9 (98 up to Unicode 14) may come in another order there, and 72 letters have no NFKC form there.
  */
 #ifndef REIN_CORE_TEXT_NORMALIZE_H
 #define REIN_CORE_TEXT_NORMALIZE_H

@@ -26,9 +26,10 @@ struct pattern {
     pcre2_match_context *limits;
 };
 
-/* White_Space, where PCRE2's \s adds U+180E; and Oniguruma's \w, where PCRE2's has no marks. */
+/* White_Space, where PCRE2's \s adds U+180E. */
 #define SPACES "\\t-\\r\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define WORDS  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+/* Oniguruma takes Latin-1's superscripts and fractions for parts of words. */
+#define WORDS PATTERN_WORDS "\\xb2\\xb3\\xb9\\xbc-\\xbe"
 
 struct translation {
     const char *at;
@@ -38,6 +39,27 @@ struct translation {
 
 static int refuse(struct error *err, const char *what) {
     return error_input(err, "the expression uses %s, which is not supported", what);
+}
+
+/* \p{Han}: the script to Oniguruma, to PCRE2 from 10.40 its extensions too. General categories mean the same. */
+static void translate_property(struct translation *t) {
+    const char *name = t->at + 2, *end = *name == '{' ? strchr(name, '}') : NULL;
+    size_t n = end == NULL ? 0 : (size_t)(end - name);
+    bool plain = n > 3; /* "{L" and "{Lu" are categories */
+
+    for (size_t i = 1; i < n; i++)
+        plain = plain && (isalpha((unsigned char)name[i]) || name[i] == '_');
+#if PCRE2_MAJOR > 10 || (PCRE2_MAJOR == 10 && PCRE2_MINOR >= 40)
+    if (plain && strncmp(name, "{Any}", 5) != 0) {
+        buffer_printf(&t->out, "\\%c{sc:%.*s}", t->at[1], (int)(n - 1), name + 1);
+        t->at = end + 1;
+        return;
+    }
+#else
+    (void)plain;
+#endif
+    buffer_add(&t->out, t->at, 2);
+    t->at += 2;
 }
 
 static int translate_escape(struct translation *t, struct error *err) {
@@ -60,6 +82,10 @@ static int translate_escape(struct translation *t, struct error *err) {
             return refuse(err, "\\W in a class");
         buffer_text(&t->out, "[^" WORDS "]");
         break;
+    case 'p':
+    case 'P':
+        translate_property(t);
+        return 0;
     case 'u':
         for (int i = 2; i < 6; i++)
             if (!isxdigit((unsigned char)t->at[i]))

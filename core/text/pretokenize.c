@@ -173,7 +173,7 @@ static int parse_one(const json_t *json, const char *type, struct pretokenizer *
         return add_split(p, "[!-/:-@\\[-`{-~\\p{P}]", behavior, false, err);
     }
     if (strcmp(type, "Whitespace") == 0)
-        return add_split(p, "\\w+|[^\\w\\s]+", REMOVED, true, err);
+        return add_split(p, "[" PATTERN_WORDS "]+|[^" PATTERN_WORDS "\\s]+", REMOVED, true, err);
     if (strcmp(type, "WhitespaceSplit") == 0)
         return add_split(p, "\\s", REMOVED, false, err);
     return error_input(err, "the pre-tokenizer '%s' is not supported", type);

@@ -28,7 +28,7 @@ TEXTS = [
     "<|end|>", "The<|end|>story", "<|end|><|end|>  x", "<|begin|>user\nhi<|end|>", "<|endx|> <|en", "a <mask> b", "a<mask>b", "a   <mask>   b",
     "word wordy sword word", "x word", "x\u00a0y\u3000z\u2028w", "▁already▁marked", "<0x41> <s> </s> <unk>", "\x00\x01\x7f", "TheTHEthe",
     "a_b-c.d,e;f", "((story))", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "\u180e\u200b\ufeffq", "Iİıi ŉ", "The sea " * 12,
-    "zzz", "zzzzzzzzz zzzzz", "a<s>b</s>c", "a <mask>er <mask>ers", "<|end|>>", "  <|end|>  <|end|>",
+    "x\u00b2\u00bdy\u00b9 e\u0301_\u24b6\u203f", "\u4e2d\u3001\u6587\u3002\u3006\u306f", "zzz", "zzzzzzzzz zzzzz", "a<s>b</s>c", "a <mask>er <mask>ers", "<|end|>>", "  <|end|>  <|end|>",
 ]
 
 
@@ -89,6 +89,9 @@ def variants():
         yield f"split-{b}", "bytes", seq(split("e", b), bl)
         yield f"split-{b}-inverted", "bytes", seq(split("[a-m]+", b, invert=True, regex=True), bl)
     yield "split-empty-matches", "bytes", seq(split(r"(?=[aeiou])|\d*", "Isolated", regex=True), bl)
+    yield "words", "bytes", seq(split(r"\w+", "Isolated", regex=True), bl)
+    yield "no-words", "bytes", seq(split(r"\W", "Removed", regex=True), bl)
+    yield "han", "bytes", seq(split(r"[\p{Han}\u306f]+|\S", "MergedWithNext", regex=True), bl)
     yield "digits-together", "bytes", seq({"type": "Digits", "individual_digits": False}, bl)
     yield "punctuation", "bytes", seq({"type": "Punctuation", "behavior": "Contiguous"}, bl)
     yield "whitespace", "bytes", seq({"type": "Whitespace"}, bl)
