@@ -35,3 +35,13 @@ backends_cpu_blas_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends/cpu-blas
 backends_cpu_blas_la_CFLAGS = $(AM_CFLAGS) $(BLAS_CFLAGS) $(OPENMP_CFLAGS)
 backends_cpu_blas_la_LDFLAGS = $(MODULE_LINK) $(OPENMP_CFLAGS)
 backends_cpu_blas_la_LIBADD = $(CPU_ISA_LIBS) $(BLAS_LIBS)
+
+# cuda: only when the toolkit is there (--with-cuda). As needed: cuBLAS is half a gigabyte to map, so not before it is used.
+if HAVE_CUDA
+backends_LTLIBRARIES += backends/cuda.la
+backends_cuda_la_SOURCES = backends/cuda/cuda.c
+backends_cuda_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS)
+backends_cuda_la_LDFLAGS = $(MODULE_LINK) $(CUDA_LDFLAGS) -Wl,--as-needed
+backends_cuda_la_LIBADD = $(CUDA_LIBS)
+endif
+EXTRA_DIST += backends/cuda/cuda.c

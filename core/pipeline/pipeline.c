@@ -29,7 +29,7 @@ static const struct rein_param rows[] = {
      .min = 1, .doc = "The run folder."},
     {.name = NULL},
 };
-static const struct params top_params = {"pipeline", rows, sizeof(*rows), sizeof(struct top)};
+const struct params pipeline_params = {"pipeline", rows, sizeof(*rows), sizeof(struct top)};
 static const char *const sections[] = {"models", "stages", NULL};
 
 const char *build_path(struct build *b, const char *written) {
@@ -59,7 +59,7 @@ static int read_top(struct build *b) {
     if (version != NULL && node_read_int(version, &number) == NULL && number != PIPELINE_VERSION)
         return node_error(version, b->err, "this rein reads pipelines of version %d, got '%s'", PIPELINE_VERSION,
                           version->text);
-    top = params_bind(&top_params, root, sections, b->arena, b->err);
+    top = params_bind(&pipeline_params, root, sections, b->arena, b->err);
     if (top == NULL)
         return -1;
     slash = strrchr(b->p->path, '/');

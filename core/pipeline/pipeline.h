@@ -12,6 +12,8 @@
 #include "plugin/loader.h"
 #include "train/stage.h"
 
+extern const struct params pipeline_params; /* the top-level keys besides models: and stages: */
+
 /* An entry of `models:`. */
 struct pipeline_model {
     const char *name;

@@ -39,8 +39,8 @@ static const struct rein_param critic_rows[] = {
      .doc = "Optimiser steps at the beginning that train the critic alone."},
     {.name = NULL},
 };
-static const struct params use_params = {"model", model_rows, sizeof(*model_rows), sizeof(struct use_options)};
-static const struct params reference_params = {"reference", reference_rows, sizeof(*reference_rows), sizeof(struct use_options)};
+const struct params use_params = {"model", model_rows, sizeof(*model_rows), sizeof(struct use_options)};
+const struct params reference_params = {"reference", reference_rows, sizeof(*reference_rows), sizeof(struct use_options)};
 const struct params critic_params = {"critic", critic_rows, sizeof(*critic_rows), sizeof(struct use_options)};
 
 static const char *const keys[] = {"name", "algorithm", "algorithms", "model", "reference", "critic", "rewards",

@@ -6,7 +6,7 @@
 
 #include "pipeline/build.h"
 
-extern const struct params critic_params; /* critic: */
+extern const struct params use_params, reference_params, critic_params; /* model:, reference:, critic: */
 
 /* `s` has its name, node and output folder; the stages before it are complete. */
 int stage_read(struct build *b, struct stage *s);

@@ -1,5 +1,5 @@
-EXTRA_DIST += tests/cli/lib.sh tests/cli/plugins.sh
-TESTS += tests/cli/plugins.sh
+EXTRA_DIST += tests/cli/lib.sh tests/cli/plugins.sh tests/cli/run.sh
+TESTS += tests/cli/plugins.sh tests/cli/run.sh
 EXTRA_DIST += tests/cli/files.sh
 if HAVE_CHECK
 TESTS += tests/cli/files.sh

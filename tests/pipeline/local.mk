@@ -1,8 +1,12 @@
 if HAVE_CHECK
-check_PROGRAMS += tests/pipeline/check_pipeline
+check_PROGRAMS += tests/pipeline/check_pipeline tests/pipeline/check_plan
 tests_pipeline_check_pipeline_SOURCES = tests/pipeline/check_pipeline.c tests/pipeline/wrong.h tests/tap.h
 tests_pipeline_check_pipeline_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/pipeline
 tests_pipeline_check_pipeline_CFLAGS = $(TEST_CC)
 tests_pipeline_check_pipeline_LDADD = $(TEST_LINK)
-TESTS += tests/pipeline/check_pipeline
+tests_pipeline_check_plan_SOURCES = tests/pipeline/check_plan.c tests/tap.h
+tests_pipeline_check_plan_CPPFLAGS = $(TEST_CPP)
+tests_pipeline_check_plan_CFLAGS = $(TEST_CC)
+tests_pipeline_check_plan_LDADD = $(TEST_LINK)
+TESTS += tests/pipeline/check_pipeline tests/pipeline/check_plan
 endif

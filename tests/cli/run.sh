@@ -1,0 +1,159 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# `rein check` and `rein run`: run folders, refusals, and which backend computes. The model is the demo's shape at random.
+. "$srcdir/tests/cli/lib.sh"
+unset REIN_BACKEND REIN_MACHINE
+demo=$srcdir/conf/demo
+mkdir "$work/w" "$work/w/other"
+cd "$work/w" || exit 1
+head -n 8 "$demo/data/sft.jsonl" >sft.jsonl
+head -n 8 "$demo/data/prompts.jsonl" >prompts.jsonl
+cp "$demo"/model/tokenizer*.json other/
+vocabulary=$(sed -n 's/.*"vocab_size": *\([0-9]*\).*/\1/p' "$demo/model/config.json")
+sed "s/\"vocab_size\": *$vocabulary/\"vocab_size\": $((vocabulary + 8))/" "$demo/model/config.json" >other/config.json
+cat >p.yaml <<YAML
+rein: 1
+backend: ref
+output: result
+models:
+  tiny: {config: $demo/model, init: random}
+stages:
+  - name: one
+    algorithm: {use: sft}
+    model: {from: tiny}
+    data: {train: sft.jsonl}
+    train: {steps: 1, batch: 2}
+  - name: two
+    algorithm: {use: sft}
+    model: {from: one}
+    data: {train: sft.jsonl}
+    train: {steps: 1, batch: 2}
+YAML
+nothing_left() { [ ! -e result ]; }
+
+run check p.yaml
+ok "check passes" [ "$status" -eq 0 ]
+ok "check tells the model of each stage" prints "  model      one "
+ok "check tells the memory" prints "At most about"
+ok "check leaves nothing behind" nothing_left
+run check p.yaml --json
+ok "check --json is one line" [ "$(head -c1 "$work/out")$(wc -l <"$work/out")" = "{1" ]
+ok "with what each model is" prints '"role": "model", "from": "tiny", "shared": false, "trainable": true, "head": "lm"'
+
+# what is wrong is said by both, with its place, and leaves nothing
+wrong() {
+    what=$1 expected=$2
+    shift 2
+    for command in check run; do
+        run $command p.yaml "$@"
+        ok "$command refuses $what" refused 2
+        ok "$command says where: $what" says "$expected"
+        ok "$command leaves nothing of $what" nothing_left
+    done
+}
+wrong "an unknown key" "--set one.train.lrr=1: train has no option 'lrr' (did you mean 'lr'?)" --set one.train.lrr=1
+echo 'not json' >bad.jsonl
+wrong "a broken line" "bad.jsonl:1" --set two.data.train=bad.jsonl
+: >empty.jsonl
+wrong "an empty data set" "empty.jsonl" --set two.data.train=empty.jsonl
+echo '{"input_ids": [1, 2, 99999]}' >ids.jsonl
+wrong "ids outside the vocabulary" "ids.jsonl:1" --set one.data.train=ids.jsonl
+wrong "a length beyond the context" "data.max_length: the model's context is" --set one.data.max_length=999999
+wrong "an unknown backend" "--backend: there is no backend 'cpu-bals' (did you mean 'cpu-blas'?)" --backend cpu-bals
+wrong "a folder without a model" "p.yaml:9:19: other: has neither model.safetensors nor model.safetensors.index.json" --set models.tiny="{from: other}"
+run run nowhere.yaml
+ok "a missing file" says "nowhere.yaml: cannot open: No such file or directory"
+ok "exits 2" refused 2
+run run .
+ok "a folder as pipeline" refused 2
+run run p.yaml --resume --overwrite
+ok "--resume and --overwrite exclude each other" refused 2
+
+cat >rl.yaml <<YAML
+rein: 1
+backend: ref
+output: result
+models:
+  tiny: {config: $demo/model, init: random}
+  other: {config: other, init: random}
+stages:
+  - name: align
+    algorithm: {use: ppo}
+    model: {from: tiny}
+    reference: {from: other}
+    critic: {from: tiny}
+    rewards: [{use: rule, kind: length}]
+    data: {train: prompts.jsonl}
+    rollout: {prompts: 4, max_tokens: 4}
+    train: {steps: 2}
+YAML
+run check rl.yaml
+ok "a reference with another vocabulary" says "rl.yaml:11:23: stage 'align': the reference has a vocabulary of $((vocabulary + 8)) tokens, the model one of $vocabulary"
+run check rl.yaml --set align.reference.from=tiny --set align.rollout.max_tokens=100000
+ok "no room for a prompt" says "leave no room for a prompt in the model's context"
+run check rl.yaml --set align.reference.from=tiny --set align.algorithm.beta=0
+ok "a reference that is not used is not loaded" says "stage 'align': ppo as configured uses no reference: it is not loaded"
+ok "nor planned" [ "$(grep -c reference "$work/out")" -eq 0 ]
+
+# the run folder
+run run p.yaml
+ok "run works" [ "$status" -eq 0 ]
+ok "run leaves stdout empty" [ ! -s "$work/out" ]
+ok "the pipeline as resolved is there" grep -q "lr: 2e-05" result/pipeline.yaml
+ok "both models are there" [ -s result/one/model/model.safetensors -a -s result/two/model/model.safetensors ]
+before=$(cksum result/two/model/model.safetensors)
+run run p.yaml
+ok "a second run is refused" says "p.yaml:3:9: result is not empty: --resume goes on with it, --overwrite removes it"
+ok "and exits 2" refused 2
+run run p.yaml --resume
+ok "--resume skips finished stages" says "stage two was finished before"
+ok "and changes nothing" [ "$before" = "$(cksum result/two/model/model.safetensors)" ]
+rm -r result/two
+run run p.yaml --resume
+ok "--resume runs what is missing, with the same result" [ "$before" = "$(cksum result/two/model/model.safetensors)" ]
+run run p.yaml --resume --set two.train.steps=2
+ok "--resume warns when the pipeline changed" says "the pipeline is not the same as when the run began"
+touch result/left-over
+run run p.yaml --overwrite
+ok "--overwrite begins again" [ "$status" -eq 0 -a ! -e result/left-over ]
+ok "with the same bits" [ "$before" = "$(cksum result/two/model/model.safetensors)" ]
+run check result/pipeline.yaml
+ok "the written pipeline is one" [ "$status" -eq 0 ]
+cp sft.jsonl result/
+run run p.yaml --overwrite --set one.data.train=result/sft.jsonl
+ok "--overwrite keeps what the run reads" says "--overwrite would remove"
+ok "and removes nothing" [ -s result/sft.jsonl -a -s result/pipeline.yaml ]
+mkdir mine
+touch mine/thesis.txt
+run run p.yaml --overwrite --set output=mine
+ok "--overwrite leaves other folders alone" says "is not the folder of an earlier run"
+ok "with all that is in them" [ -e mine/thesis.txt ]
+run run p.yaml --set output=sft.jsonl
+ok "a file as run folder" says "is not a folder"
+
+# which backend: the command line, the environment, the pipeline, the machine
+run check p.yaml --backend nope
+ok "--backend wins" says "--backend: there is no backend 'nope'"
+REIN_BACKEND=nope run check p.yaml
+ok "then REIN_BACKEND" says "REIN_BACKEND: there is no backend 'nope'"
+cat >machine.yaml <<YAML
+backend: nope
+YAML
+REIN_MACHINE=$work/w/machine.yaml
+export REIN_MACHINE
+run check p.yaml
+ok "then the pipeline" [ "$status" -eq 0 ]
+run check p.yaml --set backend=auto
+ok "then machine.yaml" says "there is no backend 'nope'"
+printf 'backend: ref\nthreads: many\n' >machine.yaml
+run check p.yaml
+ok "machine.yaml has places too" says "machine.yaml:2:10: machine.threads: expected an integer, got 'many'"
+printf 'backends:\n  ref: {speed: 11}\n' >machine.yaml
+run check p.yaml
+ok "and options of backends" says "machine.yaml:2:9: ref has no option 'speed'"
+unset REIN_MACHINE
+run check p.yaml --device 99
+ok "a device that is not there" says "there is no device 99"
+run check p.yaml --threads -3
+ok "threads out of range" refused 2
+done_testing
