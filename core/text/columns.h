@@ -15,7 +15,7 @@ struct columns {
     bool whole;       /* {text}, {messages}, {input_ids}: one answer, no prompt */
     bool tokens;      /* prompt and answers are lists of ids */
     json_t *prompt;   /* string, list of messages or of ids; NULL: none */
-    json_t *answers;  /* list of strings, lists of messages or of ids: the completion, chosen and rejected, the ranking */
+    json_t *answers;  /* list of strings, of lists of messages or of ids: completion; chosen, rejected; ranking */
     const json_t *mask; /* completion_mask of {input_ids}, or NULL */
     float margin;
     bool has_margin, label;

@@ -1,7 +1,8 @@
 /* core/text/pretokenize.h - tokenizer.json's "pre_tokenizer": pieces that merges never cross.
  * SPDX-License-Identifier: MIT
  *
- * "Punctuation" asks PCRE2's tables; those of Hugging Face's library lack the 106 signs that newer versions of Unicode added.
+ * "Punctuation" asks PCRE2's tables; those of Hugging Face's library lack the 106 signs of newer
+ * versions of Unicode.
  */
 #ifndef REIN_CORE_TEXT_PRETOKENIZE_H
 #define REIN_CORE_TEXT_PRETOKENIZE_H

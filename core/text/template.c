@@ -45,7 +45,8 @@ static const struct chat_template templates[] = {
      .generation = "<|im_start|>assistant\n",
      .end_of_turn = "<|im_end|>"},
     {.name = "smollm2",
-     .default_system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n",
+     .default_system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+                       "Face<|im_end|>\n",
      .turns = CHATML_TURNS,
      .generation = "<|im_start|>assistant\n",
      .end_of_turn = "<|im_end|>"},

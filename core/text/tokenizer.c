@@ -178,7 +178,9 @@ static int parse_files(struct tokenizer *t, const char *name, const char *config
     json_decref(root);
     if (rc != 0)
         return error_prefix(err, "%s", name);
-    return t->config_json == NULL ? 0 : token_config_read(&t->config, t->config_json, t->config_length, config_name, err);
+    if (t->config_json == NULL)
+        return 0;
+    return token_config_read(&t->config, t->config_json, t->config_length, config_name, err);
 }
 
 static struct tokenizer *new_tokenizer(struct error *err) {

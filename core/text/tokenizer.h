@@ -55,7 +55,8 @@ struct text_range {
 int tokenizer_encode_ranges(const struct tokenizer *t, const char *text, size_t length, unsigned flags,
                             const struct text_range *ordinary, size_t count, struct ids *out, struct error *err);
 /* Appends the text of `count` ids; ill-formed UTF-8 becomes U+FFFD. Ids outside the vocabulary give nothing. */
-void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special, struct buffer *out);
+void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool skip_special,
+                      struct buffer *out);
 /* The bytes of one token as they appear in the middle of text (for streaming); not NUL-terminated. */
 const char *tokenizer_token_bytes(const struct tokenizer *t, int32_t id, size_t *length);
 const char *tokenizer_token_text(const struct tokenizer *t, int32_t id); /* as spelled in tokenizer.json, or NULL */
