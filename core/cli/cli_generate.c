@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "cli/session.h"
 #include "model/generate.h"
-#include "text/dataset.h"
+#include "text/rows.h"
 
 #include <rein/algorithm.h>
 #include <stdio.h>
@@ -52,35 +52,29 @@ static int chat_of(const struct wishes *w, const struct model *m, const struct c
     return 0;
 }
 
-/* PROMPT as it is, or as a user's turn when --template is given. */
+/* PROMPT as a line {prompt} of a file would be read: as it is, or as a user's turn when --template is given. */
 static int prompt_from_text(const struct wishes *w, const struct model *m, const struct chat_template *chat,
                             struct prompts *p, struct error *err) {
-    const char *text = w->prompt ? w->prompt : "";
-    const struct tokenizer *t = model_tokenizer(m);
-    json_t *messages;
+    struct dataset_options options = {
+        .tokenizer = model_tokenizer(m), .chat = chat, .template_strings = w->template != NULL};
+    struct columns line = {.kind = REIN_DATA_PROMPTS, .prompt = json_string(w->prompt ? w->prompt : "")};
+    struct row_ids row = {0};
     int rc;
 
-    if (!t)
-        return error_input(err, "%s: has no tokenizer.json, so prompts must be prompt_ids (--prompts)", w->model);
     p->offset = mem_zeros(2, sizeof(*p->offset));
-    if (!p->offset)
-        return error_nomem(err, "prompt");
-    if (w->template) {
-        messages = json_pack("[{s:s, s:s}]", "role", "user", "content", text);
-        if (!messages)
-            return error_input(err, "the prompt is not UTF-8");
-        rc = template_render(chat, t, messages, true, &p->ids, NULL, err);
-        json_decref(messages);
-    } else {
-        rc = tokenizer_encode(t, text, strlen(text), TOKENIZE_BOS, &p->ids, err);
+    if (!line.prompt)
+        rc = error_input(err, "the prompt is not UTF-8");
+    else if (!p->offset)
+        rc = error_nomem(err, "prompt");
+    else
+        rc = rows_prompt(&options, &line, &row, err) || ids_append(&p->ids, row.ids.data, row.ids.count, err);
+    if (rc == 0) {
+        p->count = 1;
+        p->offset[1] = (uint32_t)p->ids.count;
     }
-    if (rc)
-        return -1;
-    if (p->ids.count == 0)
-        return error_input(err, "there is no prompt, and this model's tokenizer puts no token in front of a text");
-    p->count = 1;
-    p->offset[1] = (uint32_t)p->ids.count;
-    return 0;
+    row_ids_free(&row);
+    json_decref(line.prompt);
+    return rc ? -1 : 0;
 }
 
 static int prompts_from_file(const struct wishes *w, const struct model *m, const struct chat_template *chat,
@@ -229,7 +223,8 @@ static int run(const struct command *self, int argc, char **argv) {
         {"--max-tokens", CLI_INT, &w.max_tokens, "N", "at most N tokens a completion (default 64)"},
         {"--temperature", CLI_REAL, &w.temperature, "T", "0 takes the likeliest token (default), 1 samples as trained"},
         {"--top-k", CLI_INT, &w.top_k, "K", "sample among the K likeliest tokens (default 0: all)"},
-        {"--top-p", CLI_REAL, &w.top_p, "P", "sample among the likeliest tokens that make up this share (default 1: all)"},
+        {"--top-p", CLI_REAL, &w.top_p, "P",
+         "sample among the likeliest tokens that make up this share (default 1: all)"},
         {"--samples", CLI_INT, &w.group, "N", "completions of each prompt (default 1)"},
         {"--seed", CLI_INT, &w.seed, "N", "of the random numbers (default 0)"},
         {"--ignore-eos", CLI_FLAG, &w.ignore_eos, NULL, "go on to --max-tokens"},
@@ -259,8 +254,11 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_generate = {
-    "generate", "MODEL [PROMPT]", "Continues a prompt, or every prompt of a file.",
+    "generate",
+    "MODEL [PROMPT]",
+    "Continues a prompt, or every prompt of a file.",
     "MODEL is a Hugging Face folder or a .gguf file. With --json each completion is a line with `completion` (text),\n"
     "`completion_ids` and `logprobs` (of the full distribution at the temperature).",
-    CLI_BACKEND | CLI_JSON, run,
+    CLI_BACKEND | CLI_JSON,
+    run,
 };

@@ -2,8 +2,8 @@
 #include "base/mem.h"
 #include "cli/rows.h"
 
-#include <rein/algorithm.h>
 #include <math.h>
+#include <rein/algorithm.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -92,7 +92,10 @@ static int run(const struct command *self, int argc, char **argv) {
 
     if (rc != CLI_GO)
         return rc;
-    struct rows_setup setup = {.model = words[0], .data = words[1], .template = template, .any = true,
+    struct rows_setup setup = {.model = words[0],
+                               .data = words[1],
+                               .template = template,
+                               .any = true,
                                .kinds = REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED | REIN_DATA_PAIRS | REIN_DATA_LISTS};
     rc = rows_open(&rows, &common, &setup, &err);
     score = rc == 0 && model_head(rows.model) == MODEL_SCORE;
@@ -110,8 +113,11 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_eval = {
-    "eval", "MODEL DATA.jsonl", "Measures a model on data: perplexity, or how often it prefers the better answer.",
+    "eval",
+    "MODEL DATA.jsonl",
+    "Measures a model on data: perplexity, or how often it prefers the better answer.",
     "Completions and texts give the perplexity of their predicted tokens. Pairs and ranked lists give the share of\n"
     "pairs in which the better answer has the higher score (a model with a score head) or log-probability.",
-    CLI_BACKEND | CLI_JSON, run,
+    CLI_BACKEND | CLI_JSON,
+    run,
 };

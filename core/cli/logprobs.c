@@ -30,7 +30,10 @@ static int run(const struct command *self, int argc, char **argv) {
 
     if (rc != CLI_GO)
         return rc;
-    struct rows_setup setup = {.model = words[0], .data = words[1], .template = template, .whole = true,
+    struct rows_setup setup = {.model = words[0],
+                               .data = words[1],
+                               .template = template,
+                               .whole = true,
                                .kinds = REIN_DATA_PROMPTS | REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED |
                                         REIN_DATA_PAIRS | REIN_DATA_LISTS};
     rc = rows_open(&rows, &common, &setup, &err);
@@ -50,8 +53,11 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_logprobs = {
-    "logprobs", "MODEL DATA.jsonl", "Prints the log-probability of every token of every row, as JSON lines.",
+    "logprobs",
+    "MODEL DATA.jsonl",
+    "Prints the log-probability of every token of every row, as JSON lines.",
     "MODEL is a Hugging Face folder or a .gguf file. `input_ids` are used exactly as given, text gets what the\n"
     "tokenizer puts in front of it and no EOS. The first token of a row has no log-probability: null.",
-    CLI_BACKEND, run,
+    CLI_BACKEND,
+    run,
 };

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "model/tensors.h"
 
-#include <rein/algorithm.h>
 #include <math.h>
+#include <rein/algorithm.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,8 +79,8 @@ int rows_open(struct rows *r, const struct cli_common *common, const struct rows
         return error_input(err, "%s: has no score head (score.weight): it is not a reward model", setup->model);
     if (has && (setup->score || setup->any))
         source.head = MODEL_SCORE;
-    if (session_backend(common, NULL, &r->session, err) ||
-        model_open(r->session.backend, &source, &r->model, err) || load_data(r, setup, err))
+    if (session_backend(common, NULL, &r->session, err) || model_open(r->session.backend, &source, &r->model, err) ||
+        load_data(r, setup, err))
         return -1;
     return pass_create(r->model, &r->pass, err);
 }

@@ -15,7 +15,10 @@ static int run(const struct command *self, int argc, char **argv) {
 
     if (rc != CLI_GO)
         return rc;
-    struct rows_setup setup = {.model = words[0], .data = words[1], .template = template, .score = true,
+    struct rows_setup setup = {.model = words[0],
+                               .data = words[1],
+                               .template = template,
+                               .score = true,
                                .kinds = REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED | REIN_DATA_PAIRS | REIN_DATA_LISTS};
     rc = rows_open(&rows, &common, &setup, &err);
     while (rc == 0 && (more = rows_next(&rows, &err)) > 0) {
@@ -28,8 +31,11 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_score = {
-    "score", "MODEL DATA.jsonl", "Prints a reward model's score of every row, as JSON lines.",
+    "score",
+    "MODEL DATA.jsonl",
+    "Prints a reward model's score of every row, as JSON lines.",
     "The score is read at the row's last token. `input_ids` are used exactly as given, completions in text end with\n"
     "EOS as in training. A pair or a list gives a line for each of its answers, the best first.",
-    CLI_BACKEND, run,
+    CLI_BACKEND,
+    run,
 };

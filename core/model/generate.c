@@ -35,12 +35,12 @@ struct decoder {
     uint32_t nplaces, nslots, prompt_rows, slot_rows;
     struct place *places;
     struct slot *slots;
-    uint32_t next;            /* completion to be started */
+    uint32_t next; /* completion to be started */
     bool stopped;
-    float *prompt_hidden;     /* device [nplaces][hidden]: at each prompt's last token */
-    float *first_hidden;      /* device [nslots][hidden] */
-    int32_t *drawn_ids;       /* device [nslots] */
-    float *drawn_logp;        /* device [nslots] */
+    float *prompt_hidden; /* device [nplaces][hidden]: at each prompt's last token */
+    float *first_hidden;  /* device [nslots][hidden] */
+    int32_t *drawn_ids;   /* device [nslots] */
+    float *drawn_logp;    /* device [nslots] */
     /* host, one element a row of a batch */
     int32_t *ids, *positions, *targets, *out_ids, *rows;
     struct rein_segment *segments;
@@ -48,10 +48,10 @@ struct decoder {
     double *u;
     float *out_logp;
     size_t batch_capacity;
-    uint32_t *active;         /* [nslots]: the slots that are the rows of the current batch */
+    uint32_t *active; /* [nslots]: the slots that are the rows of the current batch */
     /* results, at limit offsets until they are packed */
-    uint64_t *begin;          /* [count + 1] */
-    uint32_t *length;         /* [count] */
+    uint64_t *begin;  /* [count + 1] */
+    uint32_t *length; /* [count] */
     int32_t *result_ids;
     float *result_logp;
     uint8_t *ended;
@@ -77,8 +77,8 @@ static int check_request(const struct model *m, const struct generate_request *r
     if (!m->trunk->lm_head)
         return error_input(err, "%s: has no language model head to generate with", m->trunk->path);
     if (r->group < 1 || r->max_tokens < 1 || r->nstop > MAX_STOP)
-        return error_input(err, "generation needs at least one token, one completion a prompt, and at most %d stop strings",
-                           MAX_STOP);
+        return error_input(
+            err, "generation needs at least one token, one completion a prompt, and at most %d stop strings", MAX_STOP);
     if (!(r->temperature >= 0) || !isfinite(r->temperature))
         return error_input(err, "temperature: %g is not a number of at least 0", r->temperature);
     if (!(r->top_p > 0 && r->top_p <= 1) || r->top_k < 0)
@@ -274,7 +274,11 @@ static int prefill(struct decoder *d, const uint32_t *places, uint32_t count, st
     }
     d->cache.runs = d->runs;
     d->cache.nruns = count;
-    struct flow f = {.n = n, .ids = d->ids, .positions = d->positions, .segments = d->segments, .nsegments = count,
+    struct flow f = {.n = n,
+                     .ids = d->ids,
+                     .positions = d->positions,
+                     .segments = d->segments,
+                     .nsegments = count,
                      .cache = &d->cache};
     if (transformer_forward(d->trunk, &d->work, &f, err))
         return -1;
@@ -483,8 +487,14 @@ static int refill(struct decoder *d, uint32_t count, struct error *err) {
             return -1;
         for (uint32_t i = 0; i < n; i++)
             d->rows[i] = (int32_t)d->slots[d->active[i]].place;
-        struct rein_gather a = {.size = sizeof(a), .n = n, .cols = h, .ldx = h, .ldout = h, .rows = d->rows,
-                                .x = d->prompt_hidden, .out = d->first_hidden};
+        struct rein_gather a = {.size = sizeof(a),
+                                .n = n,
+                                .cols = h,
+                                .ldx = h,
+                                .ldout = h,
+                                .rows = d->rows,
+                                .x = d->prompt_hidden,
+                                .out = d->first_hidden};
         if (backend_check(b, b->k.gather(b->dev, &a), "gather", err) || draw(d, d->first_hidden, n, err))
             return -1;
     }
@@ -522,8 +532,8 @@ static int step(struct decoder *d, uint32_t *running, struct error *err) {
         return 0;
     d->cache.runs = NULL;
     d->cache.targets = d->targets;
-    struct flow f = {.n = n, .ids = d->ids, .positions = d->positions, .segments = d->segments, .nsegments = n,
-                     .cache = &d->cache};
+    struct flow f = {
+        .n = n, .ids = d->ids, .positions = d->positions, .segments = d->segments, .nsegments = n, .cache = &d->cache};
     if (work_reserve(&d->work, d->trunk, n, false, err) || transformer_forward(d->trunk, &d->work, &f, err))
         return -1;
     return draw(d, d->work.hidden, n, err);

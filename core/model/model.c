@@ -238,7 +238,7 @@ static int trunk_clone(const struct trunk *from, struct trunk *to, struct error 
         ++*to->tokenizer_users;
     }
     return trunk_constants(to, err) || weights_plan(to, from->lm_head != NULL, err) || weights_copy(to, from, err) ? -1
-                                                                                                                  : 0;
+                                                                                                                   : 0;
 }
 
 int model_clone_frozen(const struct model *m, struct model **out, struct error *err) {
@@ -306,8 +306,8 @@ int model_zero_grad(struct model *m, struct error *err) {
     for (size_t i = 0; i < model_params(m); i++) {
         struct model_param *p = model_param(m, i);
 
-        if (p->grad && backend_zero(m->trunk->backend, p->grad,
-                                    (size_t)p->w.rows * (size_t)p->w.cols * sizeof(float), err))
+        if (p->grad &&
+            backend_zero(m->trunk->backend, p->grad, (size_t)p->w.rows * (size_t)p->w.cols * sizeof(float), err))
             return -1;
     }
     return 0;

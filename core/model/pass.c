@@ -11,23 +11,23 @@ struct rows {
     void *slab;
     size_t capacity;
     uint64_t bytes;
-    float *x, *dx;                /* [n][hidden] */
-    float *out, *lse, *entropy;   /* [n] */
-    float *d_out, *d_entropy;     /* [n] */
-    int32_t *best;                /* [n] */
+    float *x, *dx;              /* [n][hidden] */
+    float *out, *lse, *entropy; /* [n] */
+    float *d_out, *d_entropy;   /* [n] */
+    int32_t *best;              /* [n] */
 };
 
 struct pass {
     struct trunk *trunk;
-    struct work work[2];          /* without and with what the backward pass needs */
-    struct work *current;         /* of the last forward, or NULL */
-    bool entropy;                 /* the last pass_logprobs computed it */
-    uint32_t targets;             /* how many it had */
+    struct work work[2];  /* without and with what the backward pass needs */
+    struct work *current; /* of the last forward, or NULL */
+    bool entropy;         /* the last pass_logprobs computed it */
+    uint32_t targets;     /* how many it had */
     struct flow flow;
-    int32_t *ids, *positions;     /* host copies, since the batch is the caller's */
+    int32_t *ids, *positions; /* host copies, since the batch is the caller's */
     struct rein_segment *segments;
     size_t ids_capacity, positions_capacity, segments_capacity;
-    struct rows head, score;      /* apart, since lse and entropy wait for the backward pass */
+    struct rows head, score; /* apart, since lse and entropy wait for the backward pass */
 };
 
 int pass_create(struct model *m, struct pass **out, struct error *err) {
@@ -156,8 +156,7 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     if (check_batch(t, batch, err) || take_batch(p, batch, err) || work_reserve(w, t, p->flow.n, keep, err) ||
         transformer_forward(t, w, &p->flow, err))
         return -1;
-    if (keep &&
-        backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
+    if (keep && backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
         return -1;
     if (backend_sync(t->backend, err))
         return -1;
@@ -317,8 +316,8 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
         return -1;
     if (m->head_param->grad && run_linear_dw(p->trunk, m->head_param, NULL, n, r->d_out, r->x, err))
         return -1;
-    if (p->current->keep && (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
-                             scatter(p, r, n, rows, err)))
+    if (p->current->keep &&
+        (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) || scatter(p, r, n, rows, err)))
         return -1;
     return backend_sync(b, err);
 }

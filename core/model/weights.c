@@ -202,8 +202,8 @@ static int check_unexpected(const struct trunk *t, const struct tensors *file, s
         if (bsearch(&k, sorted, t->nparams, sizeof(*sorted), by_name) || known_extra(info->name))
             continue;
         shape_text(info, have, sizeof(have));
-        rc = error_input(err, "%s: tensor %s [%s] has no place in a %s model with this config.json",
-                         tensors_path(file), info->name, have, t->config.family->name);
+        rc = error_input(err, "%s: tensor %s [%s] has no place in a %s model with this config.json", tensors_path(file),
+                         info->name, have, t->config.family->name);
     }
     free(sorted);
     return rc;

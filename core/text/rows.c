@@ -207,10 +207,18 @@ static int answer_messages(const struct dataset_options *o, const struct columns
 
 /* ---- the two kinds of sequences ----------------------------------------- */
 
+static int need_tokenizer(const struct dataset_options *o, const struct columns *c, struct error *err) {
+    return c->tokens || o->tokenizer != NULL
+               ? 0
+               : error_input(err, "text needs a tokenizer, and the model has no tokenizer.json: give token ids");
+}
+
 int rows_prompt(const struct dataset_options *o, const struct columns *c, struct row_ids *out, struct error *err) {
     json_t *messages;
     int rc;
 
+    if (need_tokenizer(o, c, err) != 0)
+        return -1;
     if (c->tokens) {
         rc = add_ids(o, c->prompt, &out->ids, err);
     } else if (conversational(o, c)) {
@@ -258,6 +266,8 @@ int rows_answer(const struct dataset_options *o, const struct columns *c, size_t
     const json_t *answer = json_array_get(c->answers, index);
     int rc;
 
+    if (need_tokenizer(o, c, err) != 0)
+        return -1;
     if (c->tokens)
         rc = answer_tokens(o, c, answer, out, err);
     else if (conversational(o, c))

@@ -76,6 +76,15 @@ run logprobs "$work/broken" "$work/ids.jsonl"
 ok "a wrong shape is refused" refused 2
 ok "with tensor and shapes" says "gate_proj.weight has shape [172, 64], config.json asks for [176, 64]"
 
+mkdir "$work/mute" && cp "$models/tiny-llama/config.json" "$models/tiny-llama/model.safetensors" "$work/mute/"
+run logprobs "$work/mute" "$work/ids.jsonl"
+ok "ids need no tokenizer" cmp -s "$work/out" "$work/first"
+echo '{"text":"hi"}' >"$work/text.jsonl"
+run logprobs "$work/mute" "$work/text.jsonl"
+ok "text does" refused 2
+run generate "$work/mute" "hi"
+ok "so does a prompt" refused 2
+
 printf '%s\n' '{"prompt":"Once upon a time"}' '{"prompt":"The dog"}' >"$work/prompts.jsonl"
 run generate "$models/stories260k" --prompts "$work/prompts.jsonl" --max-tokens 20 --json
 ok "a line a prompt" [ "$(grep -c '^{"completion":".*","completion_ids":\[[0-9,]*\],"logprobs":\[.*\]}$' "$work/out")" -eq 2 ]
