@@ -43,7 +43,8 @@ static void run_block(void *ctx, int64_t b, int thread) {
                  z, COLUMNS, thread);
     for (int64_t i = 0; i < f->rows; i++) {
         int64_t target = a->targets[f->row + i] - first;
-        f->d->k->head_part(z + i * COLUMNS, columns, first, &f->parts[i * f->blocks + b]);
+        f->d->k->head_part(z + i * COLUMNS, columns, first, a->entropy != NULL, a->best != NULL,
+                           &f->parts[i * f->blocks + b]);
         if (target >= 0 && target < columns)
             f->target[i] = z[i * COLUMNS + target];
     }

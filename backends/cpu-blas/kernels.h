@@ -25,8 +25,8 @@ struct gemm {
 
 /* Statistics of one row of logits over one block of the vocabulary. */
 struct head_part {
-    float most, sum, weighted; /* max z; sum exp(z - most); sum exp(z - most) (z - most) */
-    int32_t best;              /* where z is largest, lowest index on ties */
+    float most, sum, weighted; /* max z; sum exp(z - most); sum exp(z - most) (z - most), when wanted */
+    int32_t best;              /* where z is largest, lowest index on ties; when wanted */
 };
 
 /* dz from z in place, for one row and a block of `n` logits that begins at `first`. */
@@ -64,7 +64,7 @@ struct cpu_kernels {
     /* h1 - h0 <= TILE_ROWS; two calls at a time must not share rows of k and v of one kv head, or queries */
     void (*attention_dx)(const struct rein_attention_dx *a, const struct attention_part *p, void *scratch);
     /* first: index of z[0] in the vocabulary */
-    void (*head_part)(const float *z, int64_t n, int64_t first, struct head_part *out);
+    void (*head_part)(const float *z, int64_t n, int64_t first, bool weighted, bool best, struct head_part *out);
     void (*head_dz)(const struct head_row *r);
     /* y = scale * x + scale * bias (bias may be NULL) */
     void (*scale_row)(const float *x, const float *bias, float scale, int64_t n, float *y);

@@ -105,7 +105,7 @@ static void new_generation(struct rig *r, int64_t m, int dtype) {
 
 void check_linear(struct rig *r) {
     static const int64_t shapes[][3] = {{1, 1, 1},     {0, 5, 3},    {5, 0, 3},     {5, 3, 0},      {1, 17, 31},
-                                        {7, 67, 129},  {16, 64, 64}, {33, 131, 67}, {40, 257, 801}, {2, 576, 192},
+                                        {7, 67, 129},  {16, 64, 64}, {33, 131, 67}, {20, 129, 801}, {2, 576, 192},
                                         {130, 97, 33}, {65, 3, 385}, {3, 1, 500},   {100, 16, 72}};
     const int count = sizeof(shapes) / sizeof(*shapes);
     int i = 0;
@@ -127,7 +127,7 @@ void check_linear(struct rig *r) {
             weight_gradient(r, shapes[s][0], shapes[s][1], shapes[s][2], v);
     for (int64_t m = 1; m <= 33; m++)
         weight_gradient(r, m, 41, 30 + m, (int)m);
-    weight_gradient(r, 900, 50, 40, 0);
+    weight_gradient(r, 500, 50, 40, 0);
     rig_report(r, "linear_dw");
     for (int dtype = 0; dtype < 3; dtype++)
         for (int64_t m = 1; m <= 64; m *= 4)

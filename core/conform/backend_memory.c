@@ -45,9 +45,9 @@ static void sum_squares(struct rig *r, int64_t n) {
     rig_clear(r);
 }
 
-void check_optimizer(struct rig *r) {
-    static const int64_t counts[] = {0, 1, 17, 1000, 40001};
+static const int64_t counts[] = {0, 1, 17, 1000, 40001};
 
+void check_adamw(struct rig *r) {
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
         adamw(r, counts[i], REIN_F32, false, 1);
         adamw(r, counts[i], REIN_F32, true, 2);
@@ -56,6 +56,9 @@ void check_optimizer(struct rig *r) {
         adamw(r, counts[i], REIN_BF16, false, 1000);
     }
     rig_report(r, "adamw");
+}
+
+void check_sum_squares(struct rig *r) {
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
         sum_squares(r, counts[i]);
     sum_squares(r, 100003);
@@ -128,17 +131,23 @@ static void cast(struct rig *r, int64_t n, uint32_t from, uint32_t to) {
     rig_clear(r);
 }
 
-void check_memory(struct rig *r) {
-    static const int64_t shapes[][2] = {{0, 4}, {1, 1}, {3, 67}, {64, 33}, {700, 64}};
+static const int64_t shapes[][2] = {{0, 4}, {1, 1}, {3, 67}, {64, 33}, {700, 64}};
 
+void check_axpy(struct rig *r) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int v = 0; v < 12; v++)
             axpy(r, shapes[s][0], shapes[s][1], v / 6 * 3, v % 2, (float)(v / 2 % 3) * 0.5f);
     rig_report(r, "axpy");
+}
+
+void check_gather(struct rig *r) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int v = 0; v < 2; v++)
             gather(r, shapes[s][0], shapes[s][1], v);
     rig_report(r, "gather");
+}
+
+void check_cast(struct rig *r) {
     for (uint32_t from = REIN_F32; from <= REIN_BF16; from++)
         for (uint32_t to = REIN_F32; to <= REIN_BF16; to++) {
             cast(r, 0, from, to);

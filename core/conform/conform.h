@@ -44,6 +44,8 @@ void conform_module(const char *path);
 
 /* Remembers "OPTION=VALUE"; false when it is not one, or there are too many. */
 bool conform_set(const char *assignment);
+/* The kernel that --only names, or NULL for all. */
+const char *conform_only(void);
 /* The option block of `plugin`: defaults, then every --set. NULL after a message on stderr (exit with 2).
  * Release with free(). */
 void *conform_config(const struct rein_plugin *plugin);

@@ -73,6 +73,30 @@ static void check_slots(const struct rein_backend_ops *ops) {
                empty ? "; the rest are the reference's" : "");
 }
 
+static const struct {
+    const char *name;
+    void (*check)(struct rig *r);
+} groups[] = {
+    {"linear", check_linear},         {"embedding", check_embedding}, {"norm", check_norm},
+    {"rope", check_rope},             {"activation", check_activation}, {"attention", check_attention},
+    {"head", check_head},             {"sample", check_sample},       {"adamw", check_adamw},
+    {"sum_squares", check_sum_squares}, {"axpy", check_axpy},         {"gather", check_gather},
+    {"cast", check_cast},
+};
+
+/* False when --only names none of them. */
+static bool check_groups(struct rig *r) {
+    const char *only = conform_only();
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+        if (!only || !strcmp(only, groups[i].name)) {
+            groups[i].check(r);
+            found = true;
+        }
+    return found;
+}
+
 int conform_backend(const struct rein_plugin *plugin, const char *path) {
     void *config = conform_config(plugin);
     const struct rein_backend_ops *ops = plugin->ops;
@@ -84,19 +108,11 @@ int conform_backend(const struct rein_plugin *plugin, const char *path) {
     check_life(ops, config);
     check_no_memory(ops, config);
     check_slots(ops);
-    if (plugin == &ref_plugin)
+    if (plugin == &ref_plugin && !conform_only())
         check_reference_gradients();
     if (rig_open(&rig, plugin, config)) {
-        check_linear(&rig);
-        check_embedding(&rig);
-        check_norm(&rig);
-        check_rope(&rig);
-        check_activation(&rig);
-        check_attention(&rig);
-        check_head(&rig);
-        check_sample(&rig);
-        check_optimizer(&rig);
-        check_memory(&rig);
+        if (!check_groups(&rig))
+            conform_ok(false, "--only %s: there is no such kernel", conform_only());
         rig_close(&rig);
         conform_ok(conform_host_live() == 0, "nothing is left allocated");
     }

@@ -22,11 +22,16 @@ static const struct kind {
 };
 
 enum { EXIT_USAGE = 2 };
+static const char *only;
+
+const char *conform_only(void) {
+    return only;
+}
 
 static int usage(FILE *out) {
-    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]...\n"
+    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]... [--only KERNEL]\n"
           "Checks that a plugin does what rein's headers promise, and prints TAP.\n"
-          "KIND is one of:",
+          "--only checks one kernel of a backend, with its derivative. KIND is one of:",
           out);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
         fprintf(out, " %s", kinds[i].name);
@@ -81,6 +86,8 @@ int main(int argc, char **argv) {
             return usage(stdout);
         if (!strcmp(argv[i], "--set") && i + 1 < argc && conform_set(argv[i + 1]))
             i++;
+        else if (!strcmp(argv[i], "--only") && i + 1 < argc)
+            only = argv[++i];
         else if (argv[i][0] != '-' && nwords < 2)
             words[nwords++] = argv[i];
         else

@@ -106,8 +106,11 @@ void check_activation(struct rig *r);
 void check_attention(struct rig *r);
 void check_head(struct rig *r);
 void check_sample(struct rig *r);
-void check_optimizer(struct rig *r);
-void check_memory(struct rig *r);
+void check_adamw(struct rig *r);
+void check_sum_squares(struct rig *r);
+void check_axpy(struct rig *r);
+void check_gather(struct rig *r);
+void check_cast(struct rig *r);
 /* The reference's derivatives against differences of its own forward kernels. */
 void check_reference_gradients(void);
 

@@ -41,27 +41,30 @@ rein_status ref_linear(void *dev, const struct rein_linear *a) {
 
 rein_status ref_linear_dx(void *dev, const struct rein_linear_dx *a) {
     const struct rein_weight *w = a->w;
-    double *sum;
+    double *row, *sum; /* row of W; [m][cols] */
 
     (void)dev;
     if (!ref_dtype_known(w->dtype))
         return REIN_ERR_UNSUPPORTED;
-    sum = ref_doubles(w->cols);
-    if (!sum)
+    row = ref_doubles((a->m + 1) * w->cols);
+    if (!row)
         return REIN_ERR_NOMEM;
-    for (int64_t i = 0; i < a->m; i++) {
-        float *dx = a->dx + i * a->lddx;
+    sum = row + w->cols;
+    for (int64_t i = 0; i < a->m; i++)
         for (int64_t c = 0; c < w->cols; c++)
-            sum[c] = a->beta != 0 ? (double)a->beta * dx[c] : 0.0;
-        for (int64_t r = 0; r < w->rows; r++) {
+            sum[i * w->cols + c] = a->beta != 0 ? (double)a->beta * a->dx[i * a->lddx + c] : 0.0;
+    for (int64_t r = 0; r < w->rows; r++) {
+        ref_weight_row(w, r, row);
+        for (int64_t i = 0; i < a->m; i++) {
             double d = a->dy[i * a->lddy + r];
             for (int64_t c = 0; c < w->cols; c++)
-                sum[c] += d * ref_load(w->data, w->dtype, r * w->ld + c);
+                sum[i * w->cols + c] += d * row[c];
         }
-        for (int64_t c = 0; c < w->cols; c++)
-            dx[c] = (float)sum[c];
     }
-    free(sum);
+    for (int64_t i = 0; i < a->m; i++)
+        for (int64_t c = 0; c < w->cols; c++)
+            a->dx[i * a->lddx + c] = (float)sum[i * w->cols + c];
+    free(row);
     return REIN_OK;
 }
 

@@ -42,4 +42,33 @@ holds "cpu-blas, products by the BLAS library" "$top/rein-conform" backend "$mod
 n=$((n + 1))
 "$top/rein-conform" backend "$module" --set isa=v9 >/dev/null 2>&1
 [ $? -eq 2 ] && echo "ok $n - an unknown level is refused" || echo "not ok $n - an unknown level is refused"
+
+# finds WRONG KERNEL PATTERN: the backend that gets this wrong fails at that kernel, with these words
+finds() {
+    n=$((n + 1))
+    out=$("$top/rein-conform" backend "$top/tests/backends/.libs/wrong.so" --set wrong="$1" --only "$2" 2>&1)
+    if [ $? -eq 1 ] && echo "$out" | grep -q "^not ok .*" && echo "$out" | grep -q "$3"; then
+        echo "ok $n - $1 is found"
+    else
+        echo "not ok $n - $1 is found by '$3'"
+        echo "$out" | grep -v '^ok' | sed 's/^/# /' | head
+    fi
+}
+holds "the wrong backend, while it behaves" "$top/rein-conform" backend "$top/tests/backends/.libs/wrong.so" --only axpy
+finds accuracy linear '^# linear .* the reference'
+finds beta linear '^# linear .* is nan'
+finds generation linear '^# weights of a new generation'
+finds outside axpy '^# axpy .* writes outside'
+finds input axpy '^# axpy .* writes to an input'
+finds random axpy '^# axpy .* different bits'
+finds window attention '^# attention: .* window 7'
+finds prefix attention '^# attention: shared prefix'
+finds entropy head '^# head derivative .* entropy'
+finds rounding cast '^# cast .* becomes'
+finds banned sample '^# sample .* banned: row'
+finds threads linear '^# linear .*2 threads'
+finds order gather '^# gather'
+finds alias norm '^# .*norm .*in place'
+finds unsupported gather '^# gather .* status -3'
+finds leak axpy '^not ok .* close gives everything back'
 echo "1..$n"

@@ -1,2 +1,7 @@
 TESTS += tests/backends/conform.sh
 EXTRA_DIST += tests/backends/conform.sh
+check_LTLIBRARIES += tests/backends/wrong.la
+tests_backends_wrong_la_SOURCES = tests/backends/wrong.c
+tests_backends_wrong_la_CPPFLAGS = $(AM_CPPFLAGS)
+tests_backends_wrong_la_LDFLAGS = $(TEST_MODULE_LINK)
+tests_backends_wrong_la_LIBADD = core/libcore.la

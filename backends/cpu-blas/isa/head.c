@@ -14,32 +14,40 @@ float LEVEL(most_row)(const float *z, int64_t n) {
     return most;
 }
 
-void LEVEL(head_part)(const float *z, int64_t n, int64_t first, struct head_part *out) {
-    float most = LEVEL(most_row)(z, n), rest, rest_weighted;
-    vf sum = {0}, weighted = {0}, d, e;
-    int64_t j, best = 0;
+INLINE void part_sums(const float *z, int64_t n, float most, const bool weighted, struct head_part *out) {
+    vf sum = {0}, product = {0}, d, e;
+    int64_t j = 0;
 
-    while (best < n && z[best] != most)
-        best++;
-    for (j = 0; j + VW <= n; j += VW) {
+    for (; j + VW <= n; j += VW) {
         d = load(z + j) - most;
         e = exp_v(d);
         sum += e;
-        weighted += select_v(e == 0.0f, (vf){0}, e * d); /* 0 * -inf is 0 here */
+        if (weighted)
+            product += select_v(e == 0.0f, (vf){0}, e * d); /* 0 * -inf is 0 here */
     }
-    rest = rest_weighted = 0;
+    out->sum = sum_v(sum);
+    out->weighted = sum_v(product);
     if (j < n) {
         float tail[VW];
         store(tail, exp_v(load_part(z + j, n - j) - most));
         for (int64_t i = j; i < n; i++) {
-            rest += tail[i - j];
-            rest_weighted += tail[i - j] == 0 ? 0 : tail[i - j] * (z[i] - most);
+            out->sum += tail[i - j];
+            out->weighted += tail[i - j] == 0 ? 0 : tail[i - j] * (z[i] - most);
         }
     }
-    out->most = most; /* a NaN among z makes the sums NaN */
-    out->sum = sum_v(sum) + rest;
-    out->weighted = sum_v(weighted) + rest_weighted;
-    out->best = (int32_t)(first + (best < n ? best : 0));
+}
+
+void LEVEL(head_part)(const float *z, int64_t n, int64_t first, bool weighted, bool best, struct head_part *out) {
+    int64_t at = 0;
+
+    out->most = LEVEL(most_row)(z, n); /* a NaN among z makes the sums NaN */
+    if (weighted)
+        part_sums(z, n, out->most, true, out);
+    else
+        part_sums(z, n, out->most, false, out);
+    while (best && at < n && z[at] != out->most)
+        at++;
+    out->best = (int32_t)(first + (at < n ? at : 0));
 }
 
 void LEVEL(head_dz)(const struct head_row *r) {

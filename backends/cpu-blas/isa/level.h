@@ -16,7 +16,7 @@ void LEVEL(activation)(const struct rein_activation *a, int64_t begin, int64_t e
 void LEVEL(activation_dx)(const struct rein_activation_dx *a, int64_t begin, int64_t end);
 void LEVEL(attention)(const struct rein_attention *a, const struct attention_part *p, void *scratch);
 void LEVEL(attention_dx)(const struct rein_attention_dx *a, const struct attention_part *p, void *scratch);
-void LEVEL(head_part)(const float *z, int64_t n, int64_t first, struct head_part *out);
+void LEVEL(head_part)(const float *z, int64_t n, int64_t first, bool weighted, bool best, struct head_part *out);
 void LEVEL(head_dz)(const struct head_row *r);
 void LEVEL(scale_row)(const float *x, const float *bias, float scale, int64_t n, float *y);
 float LEVEL(most_row)(const float *z, int64_t n);
