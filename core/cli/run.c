@@ -29,7 +29,7 @@ static int run(const struct command *self, int argc, char **argv) {
     if (how.resume && how.overwrite)
         return cli_usage(self, "--resume and --overwrite exclude each other");
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
-                 runner_check(&p, &how, &err) || session_backend(&common, p.backend, &s, &err) ||
+                 runner_check(&p, &how, &err) || session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
                  plan_create(&p, memory_limit(), &plan, &err)
              ? -1 : 0;
     plan_free(&plan);

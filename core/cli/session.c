@@ -88,19 +88,23 @@ static const struct rein_plugin *best_backend(struct registry *r, struct error *
     return best;
 }
 
-static const struct rein_plugin *choose(const struct cli_common *common, const char *wanted, const char *machine,
+static const struct rein_plugin *choose(const struct cli_common *common, const struct node *wanted, const char *machine,
                                         struct registry *r, struct error *err) {
     const char *env = environment("REIN_BACKEND");
     const char *name = common->backend ? common->backend : env;
     const struct module *m;
 
-    if (name == NULL) /* a pipeline that says `auto` leaves it to the machine */
-        name = wanted && strcmp(wanted, "auto") != 0 ? wanted : machine;
+    if (name != NULL || (wanted && strcmp(wanted->text, "auto") == 0))
+        wanted = NULL; /* a pipeline that says `auto` leaves it to the machine */
+    if (name == NULL)
+        name = wanted ? wanted->text : machine;
     if (strcmp(name, "auto") == 0)
         return best_backend(r, err);
     m = registry_find(r, REIN_KIND_BACKEND, name, err);
     if (m == NULL && err != NULL && (common->backend || env))
         error_prefix(err, common->backend ? "--backend" : "REIN_BACKEND");
+    else if (m == NULL && wanted)
+        node_place(wanted, err);
     return m ? m->plugin : NULL;
 }
 
@@ -108,7 +112,7 @@ int session_plugins(const struct cli_common *common, struct session *s, struct e
     return s->registry ? 0 : registry_create(common->plugin_path, &s->registry, err);
 }
 
-int session_backend(const struct cli_common *common, const char *wanted, struct session *s, struct error *err) {
+int session_backend(const struct cli_common *common, const struct node *wanted, struct session *s, struct error *err) {
     const struct machine *machine;
     const struct node *backends;
     const struct rein_plugin *plugin = NULL;

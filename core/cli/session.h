@@ -18,9 +18,10 @@ struct session {
 };
 /* Only the registry. */
 int session_plugins(const struct cli_common *common, struct session *s, struct error *err);
-/* Opens the backend named by, in this order: --backend, REIN_BACKEND, `wanted` (the pipeline's; may be NULL), machine.yaml,
- * the best that probes above 0. Device and threads: the command line, then machine.yaml. Makes the registry too. */
-int session_backend(const struct cli_common *common, const char *wanted, struct session *s, struct error *err);
+/* Opens the backend named by, in this order: --backend, REIN_BACKEND, `wanted` (the pipeline's `backend:`; may be
+ * NULL), machine.yaml, the best that probes above 0. Device and threads: the command line, then machine.yaml. Makes
+ * the registry too. */
+int session_backend(const struct cli_common *common, const struct node *wanted, struct session *s, struct error *err);
 void session_close(struct session *s);
 /* The score of a backend plugin, 0 when it cannot run here; *out is filled. */
 uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out);

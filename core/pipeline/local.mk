@@ -1,5 +1,6 @@
 core_libcore_la_SOURCES += \
 	core/pipeline/build.h \
+	core/pipeline/columns.c core/pipeline/columns.h \
 	core/pipeline/instances.c core/pipeline/instances.h \
 	core/pipeline/models.c core/pipeline/models.h \
 	core/pipeline/pipeline.c core/pipeline/pipeline.h \

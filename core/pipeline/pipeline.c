@@ -69,7 +69,6 @@ static int read_top(struct build *b) {
         return error_nomem(b->err, "pipeline");
     if (*top->output == '\0')
         return node_error(node_get(root, "output"), b->err, "pipeline.output: expected a folder, got nothing");
-    b->p->backend = top->backend;
     b->p->seed = (uint64_t)top->seed;
     b->p->output = build_path(b, top->output);
     return b->p->output ? 0 : error_nomem(b->err, "pipeline");

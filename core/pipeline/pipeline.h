@@ -26,7 +26,6 @@ struct pipeline {
     struct document document;      /* with every --set applied */
     const char *path;              /* as the user spelled it */
     const char *folder;            /* relative paths start here */
-    const char *backend;           /* "auto" when the file does not say */
     uint64_t seed;
     const char *output;            /* the run folder */
     struct pipeline_model *models;

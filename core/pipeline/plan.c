@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "pipeline/columns.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -236,7 +237,7 @@ static int check_data(struct planner *w, const struct stage *s) {
 
     if (find_origin(w, &s->model, &o) != 0)
         return -1;
-    return stage_check_data(s, &o->config, o->tokenizer, w->err);
+    return stage_check_data(s, &o->config, o->tokenizer, w->err) || columns_check(s, w->err) ? -1 : 0;
 }
 
 int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, struct error *err) {

@@ -217,6 +217,42 @@ START_TEST(round_trip) {
 }
 END_TEST
 
+/* Whatever bytes come: accepted or refused in a sentence, and what is accepted survives being written. */
+START_TEST(mutations) {
+    static const char seed_text[] = "a: {b: [1, 'x', \"y\\n\"], c: ~}\nd:\n  - e: |\n      f\n    g: >-\n      h i\n  - [j, {k: l}]\n? m\n: n\n";
+    static const char letters[] = "{}[],:-?'\"\\|>#&*!%@` \n\tab01~<=\x80\xc3\xa4";
+    uint32_t state = 12345, accepted = 0;
+    char text[sizeof(seed_text)];
+
+    for (int round = 0; round < 20000; round++) {
+        size_t changes = 1 + round % 4;
+
+        memcpy(text, seed_text, sizeof(text));
+        while (changes-- > 0) {
+            state = state * 1664525u + 1013904223u;
+            text[(state >> 8) % (sizeof(text) - 1)] = letters[(state >> 20) % (sizeof(letters) - 1)];
+        }
+        memset(&err, 0, sizeof(err));
+        if (parse(text) == 0) {
+            struct document again;
+            struct buffer out = {0};
+
+            accepted++;
+            node_write(doc.root, &out);
+            ck_assert_msg(yaml_parse(out.data, out.length, "again", &again, &err) == 0, "%s\n%s\n%s", text, out.data, err.text);
+            ck_assert_msg(same(doc.root, again.root), "%s\n%s", text, out.data);
+            buffer_free(&out);
+            yaml_free(&again);
+            yaml_free(&doc);
+        } else {
+            ck_assert_int_eq(err.kind, ERROR_INPUT);
+            ck_assert(strncmp(err.text, "x.yaml:", 7) == 0);
+        }
+    }
+    ck_assert(accepted > 1000 && accepted < 19000);
+}
+END_TEST
+
 int main(void) {
     Suite *s = suite_create("yaml");
     TCase *t = tcase_create("yaml");
@@ -228,6 +264,7 @@ int main(void) {
     tcase_add_test(t, typed_errors);
     tcase_add_test(t, set);
     tcase_add_test(t, round_trip);
+    tcase_add_test(t, mutations);
     suite_add_tcase(s, t);
     return tap_run(s);
 }

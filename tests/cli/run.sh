@@ -95,6 +95,10 @@ run check rl.yaml --set align.reference.from=tiny --set align.algorithm.beta=0
 ok "a reference that is not used is not loaded" says "stage 'align': ppo as configured uses no reference: it is not loaded"
 ok "nor planned" [ "$(grep -c reference "$work/out")" -eq 0 ]
 
+run check rl.yaml --set align.reference.from=tiny --set align.rewards="[{use: rule, kind: exact, column: answer}]"
+ok "a column that the data lacks" says "rule.column: the first row of prompts.jsonl has no column 'answer'"
+ok "exits 2" refused 2
+
 # the run folder
 run run p.yaml
 ok "run works" [ "$status" -eq 0 ]
@@ -136,6 +140,8 @@ run check p.yaml --backend nope
 ok "--backend wins" says "--backend: there is no backend 'nope'"
 REIN_BACKEND=nope run check p.yaml
 ok "then REIN_BACKEND" says "REIN_BACKEND: there is no backend 'nope'"
+run check p.yaml --set backend=nope
+ok "a backend of the pipeline has its place" says "--set backend=nope: there is no backend 'nope'"
 cat >machine.yaml <<YAML
 backend: nope
 YAML

@@ -104,7 +104,6 @@ START_TEST(resolves) {
 
     ck_assert_msg(load("", "", NULL, 0) == 0, "%s", err.text);
     ck_assert_uint_eq(p.nstages, 3);
-    ck_assert_str_eq(p.backend, "auto");
     ck_assert_str_eq(p.stages[0].model.source.path, at("base"));
     ck_assert(p.stages[0].model.source.trainable && !p.stages[0].on_policy);
     ck_assert(p.stages[0].train.micro_batch == 4 && p.stages[0].train.lr == 2e-5);
