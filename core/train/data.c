@@ -2,10 +2,7 @@
 #include "train/data.h"
 
 #include "base/log.h"
-#include "plugin/host.h"
 #include "text/template.h"
-
-#include <stddef.h>
 
 enum { DEFAULT_MAX_TOKENS = 128 };
 

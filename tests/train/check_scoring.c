@@ -1,0 +1,278 @@
+/* Reward sources put together, and models at their service. SPDX-License-Identifier: MIT */
+#include "base/mem.h"
+#include "model/pass.h"
+#include "plugin/host.h"
+#include "train/harness.h"
+#include "train/scorer.h"
+#include "train/scoring.h"
+
+#include <rein/reward.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tap.h"
+
+static struct harness h;
+
+/* A reward source of two members: what it says is in `table`, [members][rows]. */
+struct fake {
+    uint32_t members;
+    const float *table;
+};
+static const struct fake *next;
+
+static rein_status fake_create(const struct rein_host *host, const void *config, void **self) {
+    (void)host;
+    (void)config;
+    *self = (void *)(uintptr_t)next++;
+    return REIN_OK;
+}
+
+static void fake_destroy(void *self) {
+    (void)self;
+}
+
+static rein_status fake_members(void *self, uint32_t *k) {
+    *k = ((const struct fake *)self)->members;
+    return REIN_OK;
+}
+
+static rein_status fake_score(void *self, const struct rein_completions *c, float *family) {
+    const struct fake *f = self;
+
+    memcpy(family, f->table, f->members * c->rows * sizeof(*family));
+    return REIN_OK;
+}
+
+static const struct rein_reward_ops ops = {.size = sizeof(ops), .create = fake_create, .destroy = fake_destroy,
+                                           .members = fake_members, .score = fake_score};
+static const struct rein_plugin plugin = {.size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD,
+                                          .name = "fake", .ops = &ops};
+
+/* Three rows of one prompt of two tokens, each answered by two. */
+static void make_rollout(struct rollout *r) {
+    const uint32_t lengths[] = {4, 4, 4}, prompts[] = {2, 2, 2};
+
+    *r = (struct rollout){.prompts = 1, .group = 3};
+    ck_assert_int_eq(samples_create(3, lengths, prompts, &r->samples, NULL), 0);
+    r->samples.ended = mem_zeros(3, 1);
+    r->prompt = mem_zeros(3, sizeof(char *));
+    r->completion = mem_zeros(3, sizeof(char *));
+    r->messages = mem_zeros(3, sizeof(char *));
+    r->columns = mem_zeros(3, sizeof(char *));
+}
+
+static int score(const struct fake *fakes, size_t count, const double *weights, struct rollout *r, struct metrics *m,
+                 struct error *err) {
+    struct stage stage = {.name = "align", .nrewards = count};
+    struct scoring *s = NULL;
+    int rc;
+
+    for (size_t i = 0; i < count; i++)
+        stage.rewards[i] = (struct stage_reward){.plugin = &plugin, .weight = weights[i], .name = i ? "b" : "a"};
+    next = fakes;
+    make_rollout(r);
+    if (scoring_open(&stage, NULL, &s, err) != 0)
+        return -1;
+    rc = scoring_score(s, r, 0, 0, "", m, err);
+    scoring_close(s);
+    return rc;
+}
+
+static double metric(const struct metrics *m, const char *name) {
+    struct report_value values[64];
+    const size_t n = metrics_values(m, values, 0, 64);
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(values[i].name, name) == 0)
+            return values[i].value;
+    return NAN;
+}
+
+START_TEST(sources_are_summed_member_by_member) {
+    static const float two[] = {1, 2, 3, 5, 6, 7}, one[] = {10, 20, 30};
+    const struct fake fakes[] = {{2, two}, {1, one}};
+    const double weights[] = {1, 0.5};
+    static struct metrics m;
+    struct rollout r;
+    struct error err = {0};
+
+    ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(r.samples.members, 2);
+    ck_assert_float_eq(r.samples.family[0], 6);
+    ck_assert_float_eq(r.samples.family[3], 10);
+    ck_assert_float_eq(r.samples.family[5], 22);
+    ck_assert_float_eq(r.samples.reward[0], 8);
+    ck_assert_float_eq(r.samples.reward[2], 20);
+    ck_assert_ptr_null(r.samples.mask);
+    ck_assert_double_eq(metric(&m, "rewards/a/mean"), 4);
+    ck_assert_double_eq(metric(&m, "rewards/b/mean"), 20);
+    ck_assert_double_eq(metric(&m, "rewards/b/std"), 10); /* n - 1, as TRL's */
+    rollout_free(&r);
+}
+END_TEST
+
+START_TEST(no_opinion_is_not_a_zero) {
+    const float a[] = {1, NAN, NAN, 3, NAN, 4}, b[] = {NAN, NAN, 7};
+    const struct fake fakes[] = {{2, a}, {1, b}};
+    const double weights[] = {1, 1};
+    static struct metrics m;
+    struct rollout r;
+    struct error err = {0};
+
+    metrics_clear(&m);
+    ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
+    ck_assert_float_eq(r.samples.reward[0], 2);
+    ck_assert_float_eq(r.samples.reward[1], 0); /* nobody said anything: nothing is learnt from it */
+    ck_assert_float_eq(r.samples.reward[2], 9); /* members 7 and 11 */
+    ck_assert_ptr_nonnull(r.samples.mask);
+    for (int i = 0; i < 6; i++)
+        ck_assert_uint_eq(r.samples.mask[i], i / 2 != 1);
+    for (int i = 0; i < 6; i++)
+        ck_assert(isfinite(r.samples.family[i]));
+    ck_assert_double_eq(metric(&m, "rewards/a/mean"), 3);
+    rollout_free(&r);
+}
+END_TEST
+
+START_TEST(what_cannot_be_summed_is_refused) {
+    static const float x[9] = {0};
+    const float silent[] = {NAN, NAN, NAN}, endless[] = {0, INFINITY, 0};
+    const struct fake unequal[] = {{2, x}, {3, x}}, nobody[] = {{1, silent}}, inf[] = {{1, endless}};
+    const double weights[] = {1, 1};
+    static struct metrics m;
+    struct rollout r;
+    struct error err = {0};
+
+    ck_assert_int_eq(score(unequal, 2, weights, &r, &m, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ck_assert_ptr_nonnull(strstr(err.text, "3 members where another has 2"));
+    rollout_free(&r);
+    ck_assert_int_eq(score(nobody, 1, weights, &r, &m, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_RUN);
+    rollout_free(&r);
+    ck_assert_int_eq(score(inf, 1, weights, &r, &m, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "infinite"));
+    rollout_free(&r);
+}
+END_TEST
+
+/* The score of these ids by a model of our own. */
+static float score_ids(const struct model_source *source, const struct ids *ids) {
+    const uint32_t offset[] = {0, (uint32_t)ids->count};
+    const struct packed packed = {1, offset, ids->data};
+    const int32_t last = (int32_t)ids->count - 1;
+    struct model *m = NULL;
+    struct pass *p = NULL;
+    float out = NAN;
+
+    ck_assert_int_eq(model_open(h.backend, source, &m, NULL), 0);
+    ck_assert_int_eq(pass_create(m, &p, NULL), 0);
+    ck_assert_int_eq(pass_forward(p, &packed, false, NULL), 0);
+    ck_assert_int_eq(pass_scores(p, m, 1, &last, &out, NULL), 0);
+    pass_free(p);
+    model_close(m);
+    return out;
+}
+
+START_TEST(a_reward_model_reads_what_was_sampled) {
+    const struct model_source source = {.path = h.model, .random = true, .seed = 5, .head = MODEL_SCORE};
+    struct stage stage = {.name = "align", .nscored = 1};
+    const struct stage_env env = {.backend = h.backend};
+    struct tokenizer *t = NULL;
+    struct host_instance *host = host_create(&plugin, NULL, NULL);
+    struct ids ids = {0}, rendered = {0};
+    const char *prompt = "the shop", *completion = " is open";
+    const uint8_t ended = 1;
+    uint32_t offset[2] = {0}, prompt_length;
+    struct rein_completions c = {.size = sizeof(c), .rows = 1, .units = 1, .offset = offset, .prompt = &prompt,
+                                 .prompt_length = &prompt_length, .completion = &completion, .ended = &ended};
+    struct rein_score_request request = {.size = sizeof(request), .model = "judge", .completions = &c};
+    struct error err = {0};
+
+    stage.scored[0] = (struct stage_scored){.name = "judge", .use = {.present = true, .source = source}};
+    ck_assert_int_eq(tokenizer_load(h.model, &t, NULL), 0);
+    ck_assert_int_eq(tokenizer_encode(t, prompt, strlen(prompt), TOKENIZE_BOS, &ids, NULL), 0);
+    prompt_length = (uint32_t)ids.count;
+    ck_assert_int_eq(ids_add(&ids, 17, NULL), 0); /* not what the text says: only the ids tell */
+    offset[1] = (uint32_t)ids.count;
+    c.ids = ids.data;
+    ck_assert_int_eq(tokenizer_encode(t, prompt, strlen(prompt), TOKENIZE_BOS, &rendered, NULL), 0);
+    ck_assert_int_eq(tokenizer_encode(t, completion, strlen(completion), 0, &rendered, NULL), 0);
+    ck_assert_int_eq(ids_add(&rendered, tokenizer_eos(t), NULL), 0);
+    for (int same = 0; same < 2; same++) {
+        struct scorer *scorer = NULL;
+        const struct rein_scorer_1 *service;
+        float out = NAN;
+
+        ck_assert_msg(scorer_open(&stage, &env, same ? t : NULL, &scorer, &err) == 0, "%s", err.text);
+        host->service = scorer_service;
+        host->service_ctx = scorer;
+        ck_assert_ptr_null(host->table.service(host->table.ctx, "rein.scorer/9"));
+        service = host->table.service(host->table.ctx, REIN_SCORER_1);
+        ck_assert_ptr_nonnull(service);
+        ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_OK);
+        ck_assert_float_eq_tol(out, score_ids(&source, same ? &ids : &rendered), 1e-6);
+        request.model = "nobody";
+        ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_ERR_ARG);
+        ck_assert_int_eq(host_check(host, REIN_ERR_ARG, "score", &err), -1);
+        ck_assert_ptr_nonnull(strstr(err.text, "nobody"));
+        request.model = "judge";
+        request.perturb = REIN_PERTURB_DROPOUT;
+        ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_ERR_UNSUPPORTED);
+        host_check(host, REIN_OK, "score", NULL);
+        request.perturb = REIN_PERTURB_NONE;
+        scorer_close(scorer);
+    }
+    ids_free(&ids);
+    ids_free(&rendered);
+    host_free(host);
+    tokenizer_free(t);
+}
+END_TEST
+
+START_TEST(choices_are_scored_by_their_tokens) {
+    const struct model_source source = {.path = h.model, .random = true, .seed = 5};
+    struct stage stage = {.name = "align", .nscored = 1};
+    const struct stage_env env = {.backend = h.backend};
+    struct host_instance *host = host_create(&plugin, NULL, NULL);
+    struct scorer *scorer = NULL;
+    const struct rein_scorer_1 *service;
+    const char *texts[] = {"the shop is", "we sell"}, *choices[] = {" open", " tea", " open tea"};
+    float out[6];
+    struct error err = {0};
+
+    stage.scored[0] = (struct stage_scored){.name = "lm", .use = {.present = true, .source = source}};
+    ck_assert_msg(scorer_open(&stage, &env, NULL, &scorer, &err) == 0, "%s", err.text);
+    host->service = scorer_service;
+    host->service_ctx = scorer;
+    service = host->table.service(host->table.ctx, REIN_SCORER_1);
+    ck_assert_int_eq(service->choice_logprobs(host->table.ctx, "lm", texts, 2, choices, 3, out), REIN_OK);
+    for (int i = 0; i < 6; i++)
+        ck_assert(isfinite(out[i]) && out[i] < 0);
+    ck_assert_float_lt(out[2], out[0]); /* a longer text that begins alike is less likely */
+    ck_assert_float_lt(out[5], out[3]);
+    scorer_close(scorer);
+    host_free(host);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("scoring");
+    TCase *tc = tcase_create("scoring");
+    int rc;
+
+    if (harness_open(&h) != 0)
+        return 1;
+    tcase_add_test(tc, sources_are_summed_member_by_member);
+    tcase_add_test(tc, no_opinion_is_not_a_zero);
+    tcase_add_test(tc, what_cannot_be_summed_is_refused);
+    tcase_add_test(tc, a_reward_model_reads_what_was_sampled);
+    tcase_add_test(tc, choices_are_scored_by_their_tokens);
+    suite_add_tcase(suite, tc);
+    rc = tap_run(suite);
+    harness_close(&h);
+    return rc;
+}
