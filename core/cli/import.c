@@ -22,8 +22,8 @@ struct import {
     uint32_t dtype;
     struct tensors *tensors;
     struct model_config config;
-    char *tokenizer, *settings;       /* texts of tokenizer.json and tokenizer_config.json */
-    const struct tensor_info **list;  /* what is written */
+    char *tokenizer, *settings;      /* texts of tokenizer.json and tokenizer_config.json */
+    const struct tensor_info **list; /* what is written */
     size_t count;
 };
 
@@ -45,7 +45,8 @@ static int choose_tensors(struct import *m, struct error *err) {
         sum += t->elements;
     }
     if (sum != config_parameters(&m->config))
-        return error_input(err, "%s: the tensors hold %" PRIu64 " parameters, but the metadata describe a model of %" PRIu64,
+        return error_input(err,
+                           "%s: the tensors hold %" PRIu64 " parameters, but the metadata describe a model of %" PRIu64,
                            m->from, sum, config_parameters(&m->config));
     return 0;
 }
@@ -60,7 +61,8 @@ static int read_source(struct import *m, struct error *err) {
     if (tensors_config(m->tensors, &m->config, err) != 0 ||
         tensors_tokenizer(m->tensors, &m->tokenizer, &m->settings, err) != 0 || choose_tensors(m, err) != 0)
         return -1;
-    if (tokenizer_parse(m->tokenizer, strlen(m->tokenizer), m->settings, strlen(m->settings), m->from, &check, err) != 0)
+    if (tokenizer_parse(m->tokenizer, strlen(m->tokenizer), m->settings, strlen(m->settings), m->from, &check, err) !=
+        0)
         return -1;
     tokenizer_free(check);
     m->config.dtype = m->dtype;
@@ -164,7 +166,8 @@ static int write_folder(struct import *m, struct error *err) {
         goto out;
     if (config_save(&m->config, false, temporary, err) == 0 && write_generation(&m->config, temporary, err) == 0 &&
         write_text(temporary, "tokenizer.json", m->tokenizer, err) == 0 &&
-        write_text(temporary, "tokenizer_config.json", m->settings, err) == 0 && write_weights(m, temporary, err) == 0) {
+        write_text(temporary, "tokenizer_config.json", m->settings, err) == 0 &&
+        write_weights(m, temporary, err) == 0) {
         rc = rename(temporary, m->to) == 0 ? 0 : error_errno_run(err, m->to, "cannot rename into place");
         if (rc == 0)
             rc = file_sync_folder(parent, err);
@@ -183,8 +186,7 @@ static int run(const struct command *self, int argc, char **argv) {
         uint32_t dtype;
     } dtypes[] = {{"f32", REIN_F32}, {"bf16", REIN_BF16}, {"f16", REIN_F16}};
     const char *words[2], *dtype = "f32";
-    const struct cli_option options[] = {
-        {"--dtype", CLI_TEXT, &dtype, "TYPE", "f32 (default), bf16 or f16"}, {0}};
+    const struct cli_option options[] = {{"--dtype", CLI_TEXT, &dtype, "TYPE", "f32 (default), bf16 or f16"}, {0}};
     struct import m = {0};
     struct cli_common common;
     struct error err = {0};
@@ -214,8 +216,12 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_import = {
-    "import", "IN.gguf OUT", "Turns a GGUF file into a Hugging Face folder.",
-    "OUT gets config.json, generation_config.json, model.safetensors and the tokenizer's files, and must be empty or not\n"
+    "import",
+    "IN.gguf OUT",
+    "Turns a GGUF file into a Hugging Face folder.",
+    "OUT gets config.json, generation_config.json, model.safetensors and the tokenizer's files, and must be empty or "
+    "not\n"
     "exist. Quantised blocks are written as their values; --dtype bf16 and f16 round them to nearest even.",
-    0, run,
+    0,
+    run,
 };

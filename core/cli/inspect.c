@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/buffer.h"
 #include "base/file.h"
-#include "base/mem.h"
-#include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/inspect_checkpoint.h"
+#include "cli/show.h"
 #include "model/config.h"
 #include "model/dtype.h"
 #include "model/tensors.h"
@@ -76,14 +75,6 @@ static const char *format_of(const struct contents *c) {
     return file_is_folder(c->path) ? "huggingface" : "safetensors";
 }
 
-static uint64_t parameters(const struct contents *c) {
-    uint64_t sum = 0;
-
-    for (size_t i = 0; c->tensors != NULL && i < tensors_count(c->tensors); i++)
-        sum += tensors_at(c->tensors, i)->elements;
-    return sum;
-}
-
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
 static json_t *id_json(int32_t id) {
@@ -95,47 +86,36 @@ static json_t *config_json(const struct model_config *c) {
 
     for (uint32_t i = 0; i < c->neos; i++)
         json_array_append_new(eos, json_integer(c->eos[i]));
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:s, s:o, s:o, s:o}",
-                     "model_type", c->family->name, "head", c->labels ? "score" : "lm", "vocabulary", (json_int_t)c->vocabulary,
-                     "hidden", (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads,
-                     "kv_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate",
-                     (json_int_t)c->intermediate, "positions", (json_int_t)c->positions, "window", (json_int_t)c->window, "tied",
-                     (int)c->tied, "parameters", (json_int_t)config_parameters(c), "rope_theta", (double)c->rope_theta,
-                     "norm_eps", (double)c->norm_eps, "dtype", dtype_name(c->dtype), "bos", id_json(c->bos), "eos", eos, "pad",
-                     id_json(c->pad));
-}
-
-static json_t *tensor_json(const struct tensor_info *t) {
-    json_t *shape = json_array();
-
-    for (uint32_t i = 0; i < t->rank; i++)
-        json_array_append_new(shape, json_integer(t->shape[i]));
-    return json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", t->name, "dtype", t->type, "shape", shape, "elements",
-                     (json_int_t)t->elements, "bytes", (json_int_t)t->bytes);
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:s, s:o, s:o, s:o}", "model_type",
+        c->family->name, "head", c->labels ? "score" : "lm", "vocabulary", (json_int_t)c->vocabulary, "hidden",
+        (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "kv_heads",
+        (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate", (json_int_t)c->intermediate,
+        "positions", (json_int_t)c->positions, "window", (json_int_t)c->window, "tied", (int)c->tied, "parameters",
+        (json_int_t)config_parameters(c), "rope_theta", (double)c->rope_theta, "norm_eps", (double)c->norm_eps, "dtype",
+        dtype_name(c->dtype), "bos", id_json(c->bos), "eos", eos, "pad", id_json(c->pad));
 }
 
 static int print_json(const struct contents *c, struct error *err) {
-    json_t *o = json_object(), *list = json_array();
+    json_t *o = json_object();
     char *text = NULL;
     int rc = 0;
 
     rc |= json_object_set_new(o, "path", json_string(c->path));
     rc |= json_object_set_new(o, "format", json_string(format_of(c)));
-    rc |= json_object_set_new(o, "parameters", json_integer((json_int_t)parameters(c)));
+    rc |= json_object_set_new(o, "parameters", json_integer((json_int_t)show_elements(c->tensors)));
     if (c->config.family != NULL)
         rc |= json_object_set_new(o, "config", config_json(&c->config));
     if (c->tokenizer != NULL)
-        rc |= json_object_set_new(o, "tokenizer", json_pack("{s:I, s:o, s:o, s:o, s:b}", "size",
-                                                            (json_int_t)tokenizer_size(c->tokenizer), "bos",
-                                                            id_json(tokenizer_bos(c->tokenizer)), "eos",
-                                                            id_json(tokenizer_eos(c->tokenizer)), "pad",
-                                                            id_json(tokenizer_pad(c->tokenizer)), "chat_template",
-                                                            tokenizer_chat_template(c->tokenizer) != NULL));
+        rc |= json_object_set_new(
+            o, "tokenizer",
+            json_pack("{s:I, s:o, s:o, s:o, s:b}", "size", (json_int_t)tokenizer_size(c->tokenizer), "bos",
+                      id_json(tokenizer_bos(c->tokenizer)), "eos", id_json(tokenizer_eos(c->tokenizer)), "pad",
+                      id_json(tokenizer_pad(c->tokenizer)), "chat_template",
+                      tokenizer_chat_template(c->tokenizer) != NULL));
     if (c->tensors != NULL)
         rc |= json_object_set_new(o, "metadata", tensors_metadata(c->tensors));
-    for (size_t i = 0; c->tensors != NULL && i < tensors_count(c->tensors); i++)
-        rc |= json_array_append_new(list, tensor_json(tensors_at(c->tensors, i)));
-    rc |= json_object_set_new(o, "tensors", list);
+    rc |= json_object_set_new(o, "tensors", show_tensors_json(c->tensors));
     if (rc == 0)
         text = json_dumps(o, JSON_INDENT(2));
     json_decref(o);
@@ -148,32 +128,15 @@ static int print_json(const struct contents *c, struct error *err) {
 
 /* ---- for people ------------------------------------------------------------------------------------------------- */
 
-/* Names come from the file: a terminal must not be steered by them. */
-static void print_safe(const char *text, size_t most) {
-    const size_t length = strlen(text), shown = utf8_valid_prefix(text, length < most ? length : most);
-
-    for (size_t at = 0; at < shown;) {
-        uint32_t code;
-        const size_t n = utf8_decode(text + at, shown - at, &code);
-        if (code < 32 || (code >= 127 && code < 160))
-            putchar('?');
-        else
-            fwrite(text + at, 1, n, stdout);
-        at += n;
-    }
-    if (shown < length)
-        fputs("...", stdout);
-}
-
 static void print_config(const struct model_config *c) {
     static const char *const ropes[] = {"", ", linear", ", llama3"};
 
-    printf("model       %s%s: %" PRId64 " layers, hidden %" PRId64 ", %" PRId64 " heads (%" PRId64 " for keys) of %" PRId64
-           ", MLP %" PRId64 "\n",
-           c->family->name, c->labels ? " with a score head" : "", c->layers, c->hidden, c->heads, c->kv_heads, c->head_dim,
-           c->intermediate);
-    printf("            vocabulary %" PRId64 ", context %" PRId64 ", rope %g%s, %s embeddings", c->vocabulary, c->positions,
-           (double)c->rope_theta, ropes[c->rope], c->tied ? "tied" : "separate");
+    printf("model       %s%s: %" PRId64 " layers, hidden %" PRId64 ", %" PRId64 " heads (%" PRId64
+           " for keys) of %" PRId64 ", MLP %" PRId64 "\n",
+           c->family->name, c->labels ? " with a score head" : "", c->layers, c->hidden, c->heads, c->kv_heads,
+           c->head_dim, c->intermediate);
+    printf("            vocabulary %" PRId64 ", context %" PRId64 ", rope %g%s, %s embeddings", c->vocabulary,
+           c->positions, (double)c->rope_theta, ropes[c->rope], c->tied ? "tied" : "separate");
     if (c->window > 0)
         printf(", window %" PRId64, c->window);
     printf("\n            %" PRIu64 " parameters", config_parameters(c));
@@ -196,7 +159,7 @@ static void print_tokenizer(const struct tokenizer *t) {
         printf(", %s %d", ids[i].what, ids[i].id);
         if (text != NULL) {
             fputs(" ", stdout);
-            print_safe(text, 40);
+            show_safe(text, 40);
         }
     }
     printf("%s\n", tokenizer_chat_template(t) ? ", with a chat template" : "");
@@ -209,30 +172,11 @@ static void print_metadata(json_t *metadata) {
     json_object_foreach(metadata, key, value) {
         char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         fputs("  ", stdout);
-        print_safe(key, 80);
+        show_safe(key, 80);
         fputs(" = ", stdout);
-        print_safe(json_is_string(value) ? json_string_value(value) : text ? text : "?", 100);
+        show_safe(json_is_string(value) ? json_string_value(value) : text ? text : "?", 100);
         fputs("\n", stdout);
         free(text);
-    }
-}
-
-static void print_tensors(const struct tensors *t) {
-    int width = 4;
-
-    for (size_t i = 0; i < tensors_count(t); i++) {
-        const size_t n = strlen(tensors_at(t, i)->name);
-        if (n > (size_t)width)
-            width = n < 60 ? (int)n : 60;
-    }
-    for (size_t i = 0; i < tensors_count(t); i++) {
-        const struct tensor_info *info = tensors_at(t, i);
-        fputs("  ", stdout);
-        print_safe(info->name, TENSOR_MAX_RANK * 64);
-        printf("%*s  %-5s [", strlen(info->name) < (size_t)width ? width - (int)strlen(info->name) : 0, "", info->type);
-        for (uint32_t d = 0; d < info->rank; d++)
-            printf("%s%" PRId64, d ? ", " : "", info->shape[d]);
-        printf("]\n");
     }
 }
 
@@ -250,8 +194,8 @@ static void print_text(const struct contents *c) {
     }
     json_decref(metadata);
     if (c->tensors != NULL) {
-        printf("tensors     %zu, %" PRIu64 " elements\n", tensors_count(c->tensors), parameters(c));
-        print_tensors(c->tensors);
+        printf("tensors     %zu, %" PRIu64 " elements\n", tensors_count(c->tensors), show_elements(c->tensors));
+        show_tensors(c->tensors);
     }
 }
 
@@ -263,6 +207,8 @@ static int run(const struct command *self, int argc, char **argv) {
 
     if (rc != CLI_GO)
         return rc;
+    if (inspect_is_checkpoint(contents.path))
+        return inspect_checkpoint(contents.path, common.json, &err) ? cli_fail(&err) : 0;
     rc = open_contents(&contents, &err);
     if (rc == 0 && common.json)
         rc = print_json(&contents, &err);
@@ -273,8 +219,12 @@ static int run(const struct command *self, int argc, char **argv) {
 }
 
 const struct command command_inspect = {
-    "inspect", "PATH", "Shows what a model's files hold.",
-    "PATH is a Hugging Face folder, a .safetensors or a .gguf file. Every tensor is listed with its type and shape,\n"
-    "under Hugging Face's names. The files are checked, but no weight is read.",
-    CLI_JSON, run,
+    "inspect",
+    "PATH",
+    "Shows what a model's files hold.",
+    "PATH is a Hugging Face folder, a .safetensors or a .gguf file, or a checkpoint. Every tensor is listed with its "
+    "type\n"
+    "and shape, under Hugging Face's names. The files are checked, but no weight is read.",
+    CLI_JSON,
+    run,
 };

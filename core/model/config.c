@@ -26,12 +26,8 @@ static const struct {
     const char *name;
     uint32_t kind;
 } activations[] = {
-    {"silu", REIN_ACT_SILU},
-    {"swish", REIN_ACT_SILU},
-    {"gelu", REIN_ACT_GELU},
-    {"gelu_new", REIN_ACT_GELU_TANH},
-    {"gelu_fast", REIN_ACT_GELU_TANH},
-    {"gelu_pytorch_tanh", REIN_ACT_GELU_TANH},
+    {"silu", REIN_ACT_SILU},          {"swish", REIN_ACT_SILU},          {"gelu", REIN_ACT_GELU},
+    {"gelu_new", REIN_ACT_GELU_TANH}, {"gelu_fast", REIN_ACT_GELU_TANH}, {"gelu_pytorch_tanh", REIN_ACT_GELU_TANH},
 };
 
 static const struct {
@@ -77,8 +73,9 @@ static int read_sizes(struct json_reader *r, struct model_config *out) {
         return -1;
     if (out->head_dim == 0) {
         if (out->hidden % out->heads != 0)
-            return json_reader_fail(r, "hidden_size %lld is not a multiple of num_attention_heads %lld, and head_dim is not given",
-                                    (long long)out->hidden, (long long)out->heads);
+            return json_reader_fail(
+                r, "hidden_size %lld is not a multiple of num_attention_heads %lld, and head_dim is not given",
+                (long long)out->hidden, (long long)out->heads);
         out->head_dim = out->hidden / out->heads;
     }
     if (out->head_dim % 2 != 0 || out->head_dim > MAX_HEAD_DIM)
@@ -125,7 +122,8 @@ static int read_rope(struct json_reader *r, struct model_config *out) {
     if (sub.failed || strcmp(kind, "default") == 0)
         return sub.failed ? -1 : 0;
     if (strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0)
-        return json_reader_fail(&sub, "rope type '%s' is not supported; supported are default, linear and llama3", kind);
+        return json_reader_fail(&sub, "rope type '%s' is not supported; supported are default, linear and llama3",
+                                kind);
     out->rope = kind[1] == 'i' ? ROPE_LINEAR : ROPE_LLAMA3;
     out->rope_factor = (float)json_reader_real(&sub, "factor", 1e-3, 1e6, 0.0);
     if (!sub.failed && out->rope_factor == 0.0f)
@@ -160,7 +158,8 @@ static int layer_kind(struct json_reader *r, const struct model_config *out) {
         else if (text != NULL && strcmp(text, "sliding_attention") == 0)
             this = 1;
         else
-            return json_reader_fail(r, "layer_types[%zu]: '%s' is not supported; full_attention and sliding_attention are",
+            return json_reader_fail(r,
+                                    "layer_types[%zu]: '%s' is not supported; full_attention and sliding_attention are",
                                     i, text ? text : "(not a string)");
         if (kind >= 0 && this != kind)
             return json_reader_fail(r, "layers of different kinds (layer_types) are not supported");
@@ -192,8 +191,9 @@ static int read_window(struct json_reader *r, struct model_config *out) {
         if (kind < 0 && out->window > 0 && first >= out->layers)
             out->window = 0;
         else if (kind < 0 && out->window > 0 && first > 0)
-            return json_reader_fail(r, "a sliding window on some layers only (max_window_layers %lld of %lld) is not supported",
-                                    (long long)first, (long long)out->layers);
+            return json_reader_fail(
+                r, "a sliding window on some layers only (max_window_layers %lld of %lld) is not supported",
+                (long long)first, (long long)out->layers);
     }
     if (kind == 0)
         out->window = 0;
@@ -219,7 +219,8 @@ static int read_activation(struct json_reader *r, struct model_config *out) {
             out->activation = activations[i].kind;
             return 0;
         }
-    return json_reader_fail(r, "hidden_act '%s' is not supported; silu, gelu, gelu_new and gelu_pytorch_tanh are", name);
+    return json_reader_fail(r, "hidden_act '%s' is not supported; silu, gelu, gelu_new and gelu_pytorch_tanh are",
+                            name);
 }
 
 static int add_eos(struct json_reader *r, const json_t *value, struct model_config *out) {
@@ -249,9 +250,7 @@ static int read_eos(struct json_reader *r, struct model_config *out) {
     out->neos = 0;
     if (!json_is_array(value))
         return add_eos(r, value, out);
-    json_array_foreach(value, i, item)
-        if (add_eos(r, item, out) != 0)
-            return -1;
+    json_array_foreach(value, i, item) if (add_eos(r, item, out) != 0) return -1;
     return 0;
 }
 
@@ -284,7 +283,8 @@ static int read_head(struct json_reader *r, struct model_config *out) {
     if (!ends_with(architecture, "ForSequenceClassification"))
         return json_reader_fail(r, "architecture '%s' is neither %s nor %s", architecture, out->family->causal,
                                 out->family->classification);
-    count = json_reader_int(r, "num_labels", 1, 1 << 20, json_is_object(labels) ? (int64_t)json_object_size(labels) : 2);
+    count =
+        json_reader_int(r, "num_labels", 1, 1 << 20, json_is_object(labels) ? (int64_t)json_object_size(labels) : 2);
     if (r->failed)
         return -1;
     if (count != 1)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 uint32_t dtype_width(uint32_t dtype);       /* bytes of an element; 0 for what is not a REIN_* type */
-const char *dtype_name(uint32_t dtype);     /* safetensors' name: "F32", "F16", "BF16"; NULL for what is not a REIN_* type */
+const char *dtype_name(uint32_t dtype);     /* "F32", "F16", "BF16" as in safetensors; NULL for others */
 /* Through float32, to nearest even. Neither side needs alignment; they must not overlap. */
 void dtype_convert(const void *from, uint32_t source, void *to, uint32_t target, size_t count);
 

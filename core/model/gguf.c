@@ -11,9 +11,9 @@
 #include <string.h>
 
 enum {
-    KEY_LIMIT = 65535,         /* bytes: the format's own */
-    VALUE_LIMIT = 1 << 16,     /* keys in a file */
-    DIMENSIONS = 4,            /* ggml's */
+    KEY_LIMIT = 65535,     /* bytes: the format's own */
+    VALUE_LIMIT = 1 << 16, /* keys in a file */
+    DIMENSIONS = 4,        /* ggml's */
     ALIGNMENT_LIMIT = 1 << 20,
 };
 
@@ -55,7 +55,8 @@ static int take_string(struct cursor *c, const char **text, size_t *length, cons
     if (take(c, 8, &n) != 0)
         return -1;
     if (n > left(c))
-        return error_input(c->err, "%s: %s of %" PRIu64 " bytes, but only %zu are left in the file", c->path, what, n, left(c));
+        return error_input(c->err, "%s: %s of %" PRIu64 " bytes, but only %zu are left in the file", c->path, what, n,
+                           left(c));
     *text = (const char *)c->at;
     *length = (size_t)n;
     c->at += n;
@@ -78,7 +79,8 @@ static int skip_items(struct cursor *c, struct gguf_value *v) {
     v->data = c->at;
     if (v->type == GGUF_STRING) {
         if (v->count > left(c) / 8)
-            return error_input(c->err, "%s: key '%s': %" PRIu64 " strings do not fit into the file", c->path, v->key, v->count);
+            return error_input(c->err, "%s: key '%s': %" PRIu64 " strings do not fit into the file", c->path, v->key,
+                               v->count);
         for (uint64_t i = 0; i < v->count; i++) {
             const char *text;
             size_t length;
@@ -88,7 +90,8 @@ static int skip_items(struct cursor *c, struct gguf_value *v) {
         return 0;
     }
     if (__builtin_mul_overflow(v->count, (uint64_t)width, &bytes) || bytes > left(c))
-        return error_input(c->err, "%s: key '%s': %" PRIu64 " items do not fit into the file", c->path, v->key, v->count);
+        return error_input(c->err, "%s: key '%s': %" PRIu64 " items do not fit into the file", c->path, v->key,
+                           v->count);
     c->at += bytes;
     return check_booleans(c, v);
 }
@@ -100,7 +103,8 @@ static int parse_value(struct cursor *c, struct gguf *g, struct gguf_value *v) {
 
     if (take_string(c, &key, &length, "a key") != 0)
         return -1;
-    if (length == 0 || length > KEY_LIMIT || memchr(key, '\0', length) != NULL || utf8_valid_prefix(key, length) != length)
+    if (length == 0 || length > KEY_LIMIT || memchr(key, '\0', length) != NULL ||
+        utf8_valid_prefix(key, length) != length)
         return error_input(c->err, "%s: a metadata key is empty, too long or not text", c->path);
     v->key = arena_strndup(&g->arena, key, length);
     if (v->key == NULL)
@@ -150,8 +154,8 @@ static int parse_shape(struct cursor *c, struct tensor_info *info) {
     if (take(c, 4, &rank) != 0)
         return -1;
     if (rank < 1 || rank > DIMENSIONS)
-        return error_input(c->err, "%s: tensor '%s': %" PRIu64 " dimensions (1 to %d are allowed)", c->path, info->name, rank,
-                           DIMENSIONS);
+        return error_input(c->err, "%s: tensor '%s': %" PRIu64 " dimensions (1 to %d are allowed)", c->path, info->name,
+                           rank, DIMENSIONS);
     info->rank = (uint32_t)rank;
     for (uint32_t i = 0; i < info->rank; i++) { /* the file lists the innermost first */
         if (take(c, 8, &n) != 0)
@@ -178,7 +182,8 @@ static int parse_tensor(struct cursor *c, struct tensor_table *table, uint32_t a
         return -1;
     if (length == 0 || length > TENSOR_NAME_LIMIT || memchr(name, '\0', length) != NULL ||
         utf8_valid_prefix(name, length) != length)
-        return error_input(c->err, "%s: a tensor's name is empty, longer than %d bytes or not text", c->path, TENSOR_NAME_LIMIT);
+        return error_input(c->err, "%s: a tensor's name is empty, longer than %d bytes or not text", c->path,
+                           TENSOR_NAME_LIMIT);
     entry = table_add(table, name, length, c->err);
     if (entry == NULL)
         return -1;
@@ -189,13 +194,13 @@ static int parse_tensor(struct cursor *c, struct tensor_table *table, uint32_t a
     if (q == NULL)
         return error_input(c->err, "%s: tensor '%s': type %" PRIu64 " is not known", c->path, info->name, type);
     if ((uint64_t)info->shape[info->rank - 1] % q->elements != 0)
-        return error_input(c->err, "%s: tensor '%s': rows of %" PRId64 " are not whole blocks of %u (%s)", c->path, info->name,
-                           info->shape[info->rank - 1], q->elements, q->name);
+        return error_input(c->err, "%s: tensor '%s': rows of %" PRId64 " are not whole blocks of %u (%s)", c->path,
+                           info->name, info->shape[info->rank - 1], q->elements, q->name);
     if (__builtin_mul_overflow(info->elements / q->elements, (uint64_t)q->bytes, &info->bytes))
         return error_input(c->err, "%s: tensor '%s': the shape is too large", c->path, info->name);
     if (*offset % alignment != 0)
-        return error_input(c->err, "%s: tensor '%s': offset %" PRIu64 " is not a multiple of %u", c->path, info->name, *offset,
-                           alignment);
+        return error_input(c->err, "%s: tensor '%s': offset %" PRIu64 " is not a multiple of %u", c->path, info->name,
+                           *offset, alignment);
     info->type = q->name;
     info->dtype = q->dtype ? q->dtype : REIN_F32;
     entry->type = q->type;
@@ -218,7 +223,8 @@ static int check_cover(struct cursor *c, struct tensor_entry *entries, size_t co
     for (size_t i = 0; i < count; i++) {
         const uint64_t begin = (uint64_t)(entries[i].data - data);
         if (begin < at)
-            return error_input(c->err, "%s: tensor '%s' overlaps '%s'", c->path, entries[i].info.name, entries[i - 1].info.name);
+            return error_input(c->err, "%s: tensor '%s' overlaps '%s'", c->path, entries[i].info.name,
+                               entries[i - 1].info.name);
         if (begin - at >= alignment)
             return error_input(c->err, "%s: a hole of %" PRIu64 " bytes before tensor '%s'", c->path, begin - at,
                                entries[i].info.name);
@@ -229,8 +235,8 @@ static int check_cover(struct cursor *c, struct tensor_entry *entries, size_t co
     return 0;
 }
 
-static int place_tensors(struct cursor *c, const unsigned char *start, struct tensor_entry *entries, const uint64_t *offsets,
-                         size_t count, uint32_t alignment) {
+static int place_tensors(struct cursor *c, const unsigned char *start, struct tensor_entry *entries,
+                         const uint64_t *offsets, size_t count, uint32_t alignment) {
     const uint64_t header = (uint64_t)(c->at - start), length = (uint64_t)(c->end - start);
     const uint64_t begin = (header + alignment - 1) / alignment * alignment;
 
@@ -239,7 +245,8 @@ static int place_tensors(struct cursor *c, const unsigned char *start, struct te
     for (size_t i = 0; i < count; i++) {
         const uint64_t size = length - begin;
         if (offsets[i] > size || entries[i].info.bytes > size - offsets[i])
-            return error_input(c->err, "%s: tensor '%s': %" PRIu64 " bytes at offset %" PRIu64
+            return error_input(c->err,
+                               "%s: tensor '%s': %" PRIu64 " bytes at offset %" PRIu64
                                " do not lie in the file's %" PRIu64 " bytes of data",
                                c->path, entries[i].info.name, entries[i].info.bytes, offsets[i], size);
         entries[i].data = start + begin + offsets[i];
@@ -354,8 +361,8 @@ int gguf_integer(const struct gguf *g, const char *key, int64_t low, int64_t hig
         return error_input(err, "%s: key '%s' must be a whole number", g->path, key);
     n = gguf_item_integer(v, 0);
     if (n < low || n > high)
-        return error_input(err, "%s: key '%s' is %" PRId64 ", which is not between %" PRId64 " and %" PRId64, g->path, key, n,
-                           low, high);
+        return error_input(err, "%s: key '%s' is %" PRId64 ", which is not between %" PRId64 " and %" PRId64, g->path,
+                           key, n, low, high);
     *out = n;
     return 0;
 }

@@ -15,22 +15,19 @@
 /* gguf-py/gguf/tensor_mapping.py */
 static const struct {
     const char *gguf, *hugging_face;
-} top_names[] = {
-    {"token_embd.", "model.embed_tokens."},
-    {"output_norm.", "model.norm."},
-    {"output.", "lm_head."},
-}, layer_names[] = {
-    {"attn_norm.", "input_layernorm."},
-    {"attn_q.", "self_attn.q_proj."},
-    {"attn_k.", "self_attn.k_proj."},
-    {"attn_v.", "self_attn.v_proj."},
-    {"attn_output.", "self_attn.o_proj."},
-    {"attn_q_norm.", "self_attn.q_norm."},
-    {"attn_k_norm.", "self_attn.k_norm."},
-    {"ffn_norm.", "post_attention_layernorm."},
-    {"ffn_gate.", "mlp.gate_proj."},
-    {"ffn_up.", "mlp.up_proj."},
-    {"ffn_down.", "mlp.down_proj."},
+} top_names[] =
+    {
+        {"token_embd.", "model.embed_tokens."},
+        {"output_norm.", "model.norm."},
+        {"output.", "lm_head."},
+},
+  layer_names[] = {
+      {"attn_norm.", "input_layernorm."},    {"attn_q.", "self_attn.q_proj."},
+      {"attn_k.", "self_attn.k_proj."},      {"attn_v.", "self_attn.v_proj."},
+      {"attn_output.", "self_attn.o_proj."}, {"attn_q_norm.", "self_attn.q_norm."},
+      {"attn_k_norm.", "self_attn.k_norm."}, {"ffn_norm.", "post_attention_layernorm."},
+      {"ffn_gate.", "mlp.gate_proj."},       {"ffn_up.", "mlp.up_proj."},
+      {"ffn_down.", "mlp.down_proj."},
 };
 
 /* "blk.12.attn_q.weight": the part after the layer's number, which must be written as we would write it. */
@@ -82,19 +79,21 @@ static int mark_permuted(struct tensor_entry *e, int64_t heads, const char *path
     const int64_t rows = e->info.shape[0];
 
     if (heads < 1 || rows % heads != 0 || rows / heads % 2 != 0)
-        return error_input(err, "%s: tensor '%s': %" PRId64 " rows cannot be shared by %" PRId64 " heads", path, e->info.name,
-                           rows, heads);
+        return error_input(err, "%s: tensor '%s': %" PRId64 " rows cannot be shared by %" PRId64 " heads", path,
+                           e->info.name, rows, heads);
     e->permuted_heads = heads;
     return 0;
 }
 
-static int read_heads(const struct gguf *g, const char *architecture, int64_t *heads, int64_t *kv_heads, struct error *err) {
+static int read_heads(const struct gguf *g, const char *architecture, int64_t *heads, int64_t *kv_heads,
+                      struct error *err) {
     char key[160];
 
     if (gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.head_count"), 1, 1 << 12, heads, err) < 0)
         return -1;
     *kv_heads = *heads;
-    return gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.head_count_kv"), 1, 1 << 12, kv_heads, err) < 0
+    return gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.head_count_kv"), 1, 1 << 12, kv_heads,
+                        err) < 0
                ? -1
                : 0;
 }
@@ -146,10 +145,8 @@ struct sizes {
 
 static int read_sizes(struct gguf *g, const char *architecture, struct model_config *c, struct error *err) {
     const struct sizes wanted[] = {
-        {"embedding_length", 1, 1 << 18, &c->hidden},
-        {"block_count", 1, 1 << 12, &c->layers},
-        {"feed_forward_length", 1, 1 << 20, &c->intermediate},
-        {"context_length", 1, 1 << 28, &c->positions},
+        {"embedding_length", 1, 1 << 18, &c->hidden},          {"block_count", 1, 1 << 12, &c->layers},
+        {"feed_forward_length", 1, 1 << 20, &c->intermediate}, {"context_length", 1, 1 << 28, &c->positions},
         {"attention.head_count", 1, 1 << 12, &c->heads},
     };
     char key[160];
@@ -169,31 +166,34 @@ static int read_sizes(struct gguf *g, const char *architecture, struct model_con
     if (n > 0)
         return error_input(err, "%s: mixtures of experts are not supported", g->path);
     c->head_dim = c->hidden / c->heads;
-    rc = gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.key_length"), 2, 1 << 12, &c->head_dim, err);
+    rc = gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.key_length"), 2, 1 << 12, &c->head_dim,
+                      err);
     if (rc < 0)
         return -1;
     if (rc > 0 && c->hidden % c->heads != 0)
-        return error_input(err, "%s: embedding_length %" PRId64 " is not a multiple of head_count %" PRId64, g->path, c->hidden,
-                           c->heads);
+        return error_input(err, "%s: embedding_length %" PRId64 " is not a multiple of head_count %" PRId64, g->path,
+                           c->hidden, c->heads);
     n = c->head_dim;
     if (gguf_integer(g, arch_key(key, sizeof(key), architecture, "attention.value_length"), 1, 1 << 20, &n, err) < 0)
         return -1;
     if (n != c->head_dim)
-        return error_input(err, "%s: keys of %" PRId64 " and values of %" PRId64 " are not supported", g->path, c->head_dim, n);
+        return error_input(err, "%s: keys of %" PRId64 " and values of %" PRId64 " are not supported", g->path,
+                           c->head_dim, n);
     if (gguf_integer(g, arch_key(key, sizeof(key), architecture, "rope.dimension_count"), 1, 1 << 20, &n, err) < 0)
         return -1;
     if (n != c->head_dim)
-        return error_input(err, "%s: rope on %" PRId64 " of a head's %" PRId64 " dimensions is not supported", g->path, n,
-                           c->head_dim);
+        return error_input(err, "%s: rope on %" PRId64 " of a head's %" PRId64 " dimensions is not supported", g->path,
+                           n, c->head_dim);
     if (c->head_dim % 2 != 0 || c->heads % c->kv_heads != 0 || c->heads * c->head_dim > 1 << 18)
-        return error_input(err, "%s: %" PRId64 " heads of %" PRId64 " with %" PRId64 " key heads are not possible", g->path,
-                           c->heads, c->head_dim, c->kv_heads);
+        return error_input(err, "%s: %" PRId64 " heads of %" PRId64 " with %" PRId64 " key heads are not possible",
+                           g->path, c->heads, c->head_dim, c->kv_heads);
     return 0;
 }
 
 /* llama.cpp's converter does not name Llama 3's rope scaling; it writes the divisors of the frequencies. They are the
  * published ones (low 1, high 4, 8192 positions) with a factor that is their largest, or we do not know them. */
-static int recognise_factors(const struct gguf *g, const struct tensor_table *table, struct model_config *c, struct error *err) {
+static int recognise_factors(const struct gguf *g, const struct tensor_table *table, struct model_config *c,
+                             struct error *err) {
     const struct tensor_entry *e = table_find(table, "rope_freqs.weight");
     struct model_config plain = *c;
     float *factors, *with, *without, scale;
@@ -253,7 +253,8 @@ static int read_rope(struct gguf *g, const struct tensor_table *table, const cha
     return recognise_factors(g, table, c, err);
 }
 
-static int read_biases(const struct gguf *g, const struct tensor_table *table, struct model_config *c, struct error *err) {
+static int read_biases(const struct gguf *g, const struct tensor_table *table, struct model_config *c,
+                       struct error *err) {
     const struct model_family *f = c->family;
 
     c->qkv_bias = table_find(table, "model.layers.0.self_attn.q_proj.bias") != NULL;
@@ -268,7 +269,8 @@ static int read_biases(const struct gguf *g, const struct tensor_table *table, s
     return 0;
 }
 
-static int read_tokens(const struct gguf *g, const struct tensor_table *table, struct model_config *c, struct error *err) {
+static int read_tokens(const struct gguf *g, const struct tensor_table *table, struct model_config *c,
+                       struct error *err) {
     const struct gguf_value *tokens = gguf_find(g, "tokenizer.ggml.tokens");
     const struct tensor_entry *embedding = table_find(table, "model.embed_tokens.weight");
     int64_t bos = -1, pad = -1, eos = -1, turn = -1;
@@ -319,7 +321,8 @@ int gguf_config(struct gguf *g, const struct tensor_table *table, struct model_c
     if (read_sizes(g, architecture, out, err) != 0 || read_tokens(g, table, out, err) != 0 ||
         read_rope(g, table, architecture, out, err) != 0 || read_biases(g, table, out, err) != 0)
         return -1;
-    rc = gguf_real(g, arch_key(key, sizeof(key), architecture, "attention.layer_norm_rms_epsilon"), 0.0, 1.0, &epsilon, err);
+    rc = gguf_real(g, arch_key(key, sizeof(key), architecture, "attention.layer_norm_rms_epsilon"), 0.0, 1.0, &epsilon,
+                   err);
     if (rc != 0)
         return rc < 0 ? -1 : error_input(err, "%s: key '%s' is missing", g->path, key);
     out->norm_eps = (float)epsilon;

@@ -13,7 +13,7 @@ enum { TOKEN_LIMIT = 1 << 24 };
 enum token_type { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE };
 
 struct tokens {
-    struct spm_token *list;      /* text, length, score, and whether merges may make it */
+    struct spm_token *list; /* text, length, score, and whether merges may make it */
     struct spm_index index;
     unsigned char *types;
     size_t count;
@@ -24,12 +24,16 @@ struct tokens {
 
 /* How `tokenizer.ggml.pre` cuts text: the regular expressions of llama.cpp (llama-vocab.cpp), which are those of the
  * tokenizers that they are named after. */
-#define GPT2_REGEX   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
-#define LLAMA3_REGEX "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define QWEN2_REGEX  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define GPT2_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+#define LLAMA3_REGEX                                                                                                   \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                                         \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define QWEN2_REGEX                                                                                                    \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "                                              \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 static const struct pre_tokenizer {
     const char *name;
-    const char *splits[4];       /* each a regular expression that isolates its matches */
+    const char *splits[4]; /* each a regular expression that isolates its matches */
     bool byte_level_regex, digits, nfc, ignore_merges;
 } pre_tokenizers[] = {
     {"gpt-2", {NULL}, true, false, false, false},
@@ -65,11 +69,13 @@ static int read_columns(const struct gguf *g, struct tokens *t, struct error *er
     const struct gguf_value *types = gguf_find(g, "tokenizer.ggml.token_type");
     const struct gguf_value *scores = gguf_find(g, "tokenizer.ggml.scores");
 
-    if (types != NULL && (!types->array || types->count != t->count || (types->type != GGUF_I32 && types->type != GGUF_U32)))
-        return error_input(err, "%s: tokenizer.ggml.token_type must hold one whole number for each of the %zu tokens", g->path,
-                           t->count);
+    if (types != NULL &&
+        (!types->array || types->count != t->count || (types->type != GGUF_I32 && types->type != GGUF_U32)))
+        return error_input(err, "%s: tokenizer.ggml.token_type must hold one whole number for each of the %zu tokens",
+                           g->path, t->count);
     if (scores != NULL && (!scores->array || scores->count != t->count || scores->type != GGUF_F32))
-        return error_input(err, "%s: tokenizer.ggml.scores must hold one number for each of the %zu tokens", g->path, t->count);
+        return error_input(err, "%s: tokenizer.ggml.scores must hold one number for each of the %zu tokens", g->path,
+                           t->count);
     for (size_t i = 0; i < t->count; i++) {
         const int64_t type = types ? gguf_item_integer(types, i) : TOKEN_NORMAL;
         if (type < 0 || type > TOKEN_BYTE)
@@ -98,7 +104,8 @@ static int read_tokens(struct gguf *g, struct tokens *t, struct error *err) {
     for (size_t i = 0; i < t->count; i++) {
         struct spm_token *token = &t->list[i];
         token->text = gguf_next_string(&at, &token->length);
-        if (memchr(token->text, '\0', token->length) != NULL || utf8_valid_prefix(token->text, token->length) != token->length)
+        if (memchr(token->text, '\0', token->length) != NULL ||
+            utf8_valid_prefix(token->text, token->length) != token->length)
             return error_input(err, "%s: token %zu is not valid UTF-8 text", g->path, i);
     }
     if (spm_index_make(&t->index, t->list, t->count, err) != 0)
@@ -106,7 +113,8 @@ static int read_tokens(struct gguf *g, struct tokens *t, struct error *err) {
     if (read_columns(g, t, err) != 0 || read_ids(g, t, err) != 0)
         return -1;
     t->model = t->pre = "";
-    if (gguf_text(g, "tokenizer.ggml.model", &t->model, err) < 0 || gguf_text(g, "tokenizer.ggml.pre", &t->pre, err) < 0)
+    if (gguf_text(g, "tokenizer.ggml.model", &t->model, err) < 0 ||
+        gguf_text(g, "tokenizer.ggml.pre", &t->pre, err) < 0)
         return -1;
     /* llama.cpp's defaults: BOS for SentencePiece and Llama 3 */
     t->add_space = strcmp(t->model, "llama") == 0;
@@ -116,7 +124,8 @@ static int read_tokens(struct gguf *g, struct tokens *t, struct error *err) {
         gguf_boolean(g, "tokenizer.ggml.add_space_prefix", &t->add_space, err) < 0)
         return -1;
     if ((t->add_bos && t->bos < 0) || (t->add_eos && t->eos < 0))
-        return error_input(err, "%s: the tokenizer adds a token at an end of each text, but does not say which", g->path);
+        return error_input(err, "%s: the tokenizer adds a token at an end of each text, but does not say which",
+                           g->path);
     return 0;
 }
 
@@ -137,8 +146,9 @@ static bool is_added(const struct tokens *t, size_t i) {
 static void put_added_fields(struct buffer *b, const struct tokens *t, size_t i) {
     buffer_text(b, "\"content\": ");
     put_token(b, t, (int64_t)i);
-    buffer_printf(b, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": %s}",
-                  t->types[i] == TOKEN_USER ? "false" : "true");
+    buffer_printf(
+        b, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": %s}",
+        t->types[i] == TOKEN_USER ? "false" : "true");
 }
 
 static void put_added(struct buffer *b, const struct tokens *t) {
@@ -224,8 +234,9 @@ static void put_byte_level_pipeline(struct buffer *b, const struct tokens *t, co
         put_string(b, pre->splits[i]);
         buffer_text(b, "}, \"behavior\": \"Isolated\", \"invert\": false}, ");
     }
-    buffer_printf(b, "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": %s}]},\n",
-                  pre->byte_level_regex ? "true" : "false");
+    buffer_printf(
+        b, "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": %s}]},\n",
+        pre->byte_level_regex ? "true" : "false");
     put_post_processor(b, t);
     buffer_text(b, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
                    "\"use_regex\": true},\n");
@@ -237,8 +248,9 @@ static void put_model_head(struct buffer *b, const struct tokens *t, bool spm, b
         put_token(b, t, t->unknown);
     else
         buffer_text(b, "null");
-    buffer_printf(b, ", \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": %s, "
-                     "\"byte_fallback\": %s, \"ignore_merges\": %s,\n",
+    buffer_printf(b,
+                  ", \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": %s, "
+                  "\"byte_fallback\": %s, \"ignore_merges\": %s,\n",
                   spm ? "true" : "false", spm ? "true" : "false", ignore_merges ? "true" : "false");
     put_vocabulary(b, t);
 }
@@ -252,8 +264,11 @@ static int put_byte_level(struct buffer *b, const struct gguf *g, const struct t
         if (strcmp(pre_tokenizers[i].name, t->pre[0] ? t->pre : "default") == 0)
             pre = &pre_tokenizers[i];
     if (pre == NULL)
-        return error_input(err, "%s: tokenizer.ggml.pre '%s' is not supported; gpt-2, smollm, starcoder, qwen2, llama-bpe and "
-                           "default are", g->path, t->pre);
+        return error_input(
+            err,
+            "%s: tokenizer.ggml.pre '%s' is not supported; gpt-2, smollm, starcoder, qwen2, llama-bpe and "
+            "default are",
+            g->path, t->pre);
     if (merges == NULL || !merges->array || merges->type != GGUF_STRING)
         return error_input(err, "%s: key 'tokenizer.ggml.merges' must be a list of merges", g->path);
     put_byte_level_pipeline(b, t, pre);
@@ -286,8 +301,9 @@ static int put_spm(struct buffer *b, const struct gguf *g, const struct tokens *
     buffer_text(b, "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}]},\n"
                    "  \"pre_tokenizer\": null,\n");
     put_post_processor(b, t);
-    buffer_text(b, "  \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": "
-                   "\"\xe2\x96\x81\"}, \"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}");
+    buffer_text(
+        b, "  \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": "
+           "\"\xe2\x96\x81\"}, \"content\": \" \"}, {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}");
     if (t->add_space)
         buffer_text(b, ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}");
     buffer_text(b, "]},\n");
@@ -339,7 +355,8 @@ static int put_config(struct buffer *b, struct gguf *g, const struct tokens *t, 
         put_string(b, template);
         buffer_text(b, ",\n");
     }
-    buffer_text(b, "  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+    buffer_text(b,
+                "  \"clean_up_tokenization_spaces\": false,\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
     return 0;
 }
 

@@ -67,8 +67,7 @@ static const json_t *lookup(struct json_reader *r, const char *key, bool require
     if (value != NULL && !json_is_null(value))
         return value;
     if (required) {
-        json_object_foreach((json_t *)(uintptr_t)r->object, other, ignored)
-            suggest_offer(&near, key, other);
+        json_object_foreach((json_t *)(uintptr_t)r->object, other, ignored) suggest_offer(&near, key, other);
         json_reader_fail(r, "key '%s' is missing%s", key, suggest_text(&near, hint, sizeof(hint)));
     }
     return NULL;

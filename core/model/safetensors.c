@@ -15,10 +15,11 @@ static const struct {
     const char *name;
     uint32_t bits, dtype; /* dtype: REIN_*, 0 when we do not read it */
 } types[] = {
-    {"F32", 32, REIN_F32}, {"F16", 16, REIN_F16}, {"BF16", 16, REIN_BF16}, {"F64", 64, 0},    {"I64", 64, 0},
-    {"I32", 32, 0},        {"I16", 16, 0},        {"I8", 8, 0},            {"U64", 64, 0},    {"U32", 32, 0},
-    {"U16", 16, 0},        {"U8", 8, 0},          {"BOOL", 8, 0},          {"C64", 64, 0},    {"F8_E4M3", 8, 0},
-    {"F8_E5M2", 8, 0},     {"F8_E8M0", 8, 0},     {"F6_E2M3", 6, 0},       {"F6_E3M2", 6, 0}, {"F4", 4, 0},
+    {"F32", 32, REIN_F32}, {"F16", 16, REIN_F16}, {"BF16", 16, REIN_BF16}, {"F64", 64, 0},
+    {"I64", 64, 0},        {"I32", 32, 0},        {"I16", 16, 0},          {"I8", 8, 0},
+    {"U64", 64, 0},        {"U32", 32, 0},        {"U16", 16, 0},          {"U8", 8, 0},
+    {"BOOL", 8, 0},        {"C64", 64, 0},        {"F8_E4M3", 8, 0},       {"F8_E5M2", 8, 0},
+    {"F8_E8M0", 8, 0},     {"F6_E2M3", 6, 0},     {"F6_E3M2", 6, 0},       {"F4", 4, 0},
 };
 
 static size_t find_type(const char *name) {
@@ -69,8 +70,9 @@ static int parse_offsets(const json_t *offsets, struct tensor_entry *entry, cons
     begin = json_integer_value(a);
     end = json_integer_value(b);
     if (begin < 0 || end < begin || (uint64_t)end > size)
-        return error_input(err, "%s: tensor '%s': offsets %" PRId64 " to %" PRId64 " do not lie in the file's %zu bytes of data",
-                           path, entry->info.name, begin, end, size);
+        return error_input(
+            err, "%s: tensor '%s': offsets %" PRId64 " to %" PRId64 " do not lie in the file's %zu bytes of data", path,
+            entry->info.name, begin, end, size);
     entry->data = data + begin;
     entry->info.bytes = (uint64_t)(end - begin);
     return 0;
@@ -96,7 +98,8 @@ static int parse_tensor(const json_t *value, struct tensor_entry *entry, const u
     if (parse_shape(json_object_get(value, "shape"), info, path, err) != 0 ||
         parse_offsets(json_object_get(value, "data_offsets"), entry, data, size, path, err) != 0)
         return -1;
-    if (__builtin_mul_overflow(info->elements, (uint64_t)types[k].bits, &bits) || bits % 8 != 0 || bits / 8 != info->bytes)
+    if (__builtin_mul_overflow(info->elements, (uint64_t)types[k].bits, &bits) || bits % 8 != 0 ||
+        bits / 8 != info->bytes)
         return error_input(err, "%s: tensor '%s': %" PRIu64 " elements of %s do not fill its %" PRIu64 " bytes", path,
                            info->name, info->elements, info->type, info->bytes);
     return 0;
@@ -108,9 +111,8 @@ static int check_metadata(const json_t *metadata, const char *path, struct error
 
     if (!json_is_object(metadata))
         return error_input(err, "%s: __metadata__ must be an object", path);
-    json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
-        if (!json_is_string(value))
-            return error_input(err, "%s: __metadata__: '%s' must be a string", path, key);
+    json_object_foreach((json_t *)(uintptr_t)metadata, key, value) if (!json_is_string(value)) return error_input(
+        err, "%s: __metadata__: '%s' must be a string", path, key);
     return 0;
 }
 
@@ -135,9 +137,11 @@ static int check_cover(const struct tensor_table *table, size_t first, const uns
     for (size_t i = first; i < table->count; i++) {
         const size_t begin = (size_t)(entries[i].data - data);
         if (begin < at)
-            return error_input(err, "%s: tensor '%s' overlaps '%s'", path, entries[i].info.name, entries[i - 1].info.name);
+            return error_input(err, "%s: tensor '%s' overlaps '%s'", path, entries[i].info.name,
+                               entries[i - 1].info.name);
         if (begin > at)
-            return error_input(err, "%s: a hole of %zu bytes before tensor '%s'", path, begin - at, entries[i].info.name);
+            return error_input(err, "%s: a hole of %zu bytes before tensor '%s'", path, begin - at,
+                               entries[i].info.name);
         at = begin + (size_t)entries[i].info.bytes;
     }
     if (at != size)
@@ -186,10 +190,11 @@ int safetensors_parse(const unsigned char *data, size_t length, const char *path
         return error_input(err, "%s: %zu bytes are too few for a safetensors file", path, length);
     n = read_u64(data);
     if (n > HEADER_LIMIT)
-        return error_input(err, "%s: a header of %" PRIu64 " bytes (the limit is %" PRIu64 "); not a safetensors file?", path,
-                           n, HEADER_LIMIT);
+        return error_input(err, "%s: a header of %" PRIu64 " bytes (the limit is %" PRIu64 "); not a safetensors file?",
+                           path, n, HEADER_LIMIT);
     if (n > length - 8)
-        return error_input(err, "%s: is cut short: a header of %" PRIu64 " bytes, but only %zu are there", path, n, length - 8);
+        return error_input(err, "%s: is cut short: a header of %" PRIu64 " bytes, but only %zu are there", path, n,
+                           length - 8);
     root = json_read_text((const char *)data + 8, (size_t)n, path, err);
     if (root == NULL)
         return -1;
@@ -209,8 +214,8 @@ int safetensors_parse(const unsigned char *data, size_t length, const char *path
 
 struct tensors_writer {
     struct file_writer file;
-    struct tensor_out *list;  /* names not kept */
-    uint64_t *left;           /* elements still to come, for each tensor */
+    struct tensor_out *list; /* names not kept */
+    uint64_t *left;          /* elements still to come, for each tensor */
     size_t count, at;
 };
 
@@ -223,7 +228,8 @@ static int build_header(const struct tensor_out *list, uint64_t *elements, size_
         uint64_t bytes, end;
         const uint32_t width = dtype_width(list[i].dtype);
         const char *type = dtype_name(list[i].dtype);
-        if (type == NULL || list[i].rank > TENSOR_MAX_RANK || !table_elements(list[i].shape, list[i].rank, &elements[i]) ||
+        if (type == NULL || list[i].rank > TENSOR_MAX_RANK ||
+            !table_elements(list[i].shape, list[i].rank, &elements[i]) ||
             __builtin_mul_overflow(elements[i], (uint64_t)width, &bytes) || __builtin_add_overflow(at, bytes, &end))
             return error_run(err, "%s: tensor '%s' has a dtype or shape that cannot be written", path, list[i].name);
         buffer_byte(b, ',');

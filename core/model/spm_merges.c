@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    TOKEN_BYTES = 512,       /* longer pieces do not take part: splitting them all would be quadratic */
+    TOKEN_BYTES = 512, /* longer pieces do not take part: splitting them all would be quadratic */
 };
 #define MERGE_LIMIT ((size_t)1 << 26)
 
@@ -35,7 +35,8 @@ int spm_index_make(struct spm_index *x, const struct spm_token *tokens, size_t c
         qsort((void *)x->sorted, count, sizeof(*x->sorted), compare_tokens);
     for (size_t i = 1; i < count; i++)
         if (compare_tokens(&x->sorted[i - 1], &x->sorted[i]) == 0)
-            return error_input(err, "tokens %td and %td are the same", x->sorted[i - 1] - tokens, x->sorted[i] - tokens);
+            return error_input(err, "tokens %td and %td are the same", x->sorted[i - 1] - tokens,
+                               x->sorted[i] - tokens);
     return 0;
 }
 
@@ -63,7 +64,7 @@ void spm_index_free(struct spm_index *x) {
 struct candidate {
     int64_t left, right;
     float score;
-    uint64_t order;          /* ties keep the order of generation */
+    uint64_t order; /* ties keep the order of generation */
 };
 
 static int compare(const void *a, const void *b) {

@@ -30,8 +30,8 @@ void spm_index_free(struct spm_index *x);
 struct spm_merge {
     int64_t left, right;     /* token ids */
 };
-/* In the order of application, as in the tokenizer.json files published with Llama 2 and Mistral: the higher score first,
- * then the lower id of the token made, of its left and of its right part. free(*out). */
+/* In the order of application, as in the tokenizer.json files published with Llama 2 and Mistral: the higher score
+ * first, then the lower id of the token made, of its left and of its right part. free(*out). */
 int spm_merges(const struct spm_index *x, struct spm_merge **out, size_t *merges, struct error *err);
 
 #endif

@@ -24,7 +24,7 @@ struct tensors {
     size_t nmaps;
     struct tensor_table table;
     json_t *metadata;
-    struct gguf *gguf;           /* NULL for safetensors */
+    struct gguf *gguf; /* NULL for safetensors */
 };
 
 /* ---- sharded safetensors --------------------------------------------------------------------------------------- */
@@ -135,14 +135,14 @@ static int open_index(struct tensors *t, const char *folder, struct error *err) 
         error_input(err, "%s: 'weight_map' must be an object that names the tensors' files", t->path);
         goto out;
     }
-    t->metadata = json_is_object(json_object_get(root, "metadata")) ? json_incref(json_object_get(root, "metadata")) : NULL;
+    t->metadata =
+        json_is_object(json_object_get(root, "metadata")) ? json_incref(json_object_get(root, "metadata")) : NULL;
     if (open_shards(t, folder, map, err) != 0 || table_index(&t->table, t->path, err) != 0)
         goto out;
-    json_object_foreach(map, name, value)
-        if (table_find(&t->table, name) == NULL) {
-            error_input(err, "%s: tensor '%s' is not in its shard '%s'", t->path, name, json_string_value(value));
-            goto out;
-        }
+    json_object_foreach(map, name, value) if (table_find(&t->table, name) == NULL) {
+        error_input(err, "%s: tensor '%s' is not in its shard '%s'", t->path, name, json_string_value(value));
+        goto out;
+    }
     rc = 0;
 out:
     json_decref(root);
@@ -192,7 +192,8 @@ static int open_folder(struct tensors *t, const char *folder, struct error *err)
         rc = open_index(t, folder, err);
     } else {
         error_input(err, "%s: has neither model.safetensors nor model.safetensors.index.json%s", folder,
-                    file_exists(torch) ? "; pytorch_model.bin is not read, save the model with safe_serialization" : "");
+                    file_exists(torch) ? "; pytorch_model.bin is not read, save the model with safe_serialization"
+                                       : "");
     }
     free(single);
     free(index);
@@ -312,15 +313,16 @@ static int64_t stored_row(const struct tensor_entry *e, int64_t row) {
     return row - within + 2 * (within % half) + within / half;
 }
 
-int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64_t first, uint64_t count, uint32_t dtype,
-                 void *out, struct error *err) {
+int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64_t first, uint64_t count,
+                 uint32_t dtype, void *out, struct error *err) {
     const struct tensor_entry *entry = (const struct tensor_entry *)info;
     unsigned char *to = out;
     uint64_t width;
 
     if (first > info->elements || count > info->elements - first || dtype_width(dtype) == 0)
-        return error_run(err, "%s: tensor '%s': %" PRIu64 " elements from %" PRIu64 " of %" PRIu64 " cannot be read as type %u",
-                         t->path, info->name, count, first, info->elements, dtype);
+        return error_run(
+            err, "%s: tensor '%s': %" PRIu64 " elements from %" PRIu64 " of %" PRIu64 " cannot be read as type %u",
+            t->path, info->name, count, first, info->elements, dtype);
     if (entry->storage == STORED_NONE)
         return error_input(err, "%s: tensor '%s' is of type %s, which cannot be read as weights", t->path, info->name,
                            info->type);

@@ -33,14 +33,14 @@ const struct tensor_info *tensors_at(const struct tensors *t, size_t index);
 const struct tensor_info *tensors_find(const struct tensors *t, const char *name); /* NULL when absent */
 /* Converts elements [first, first + count) of the row-major tensor to float32 or to `dtype`
  * (REIN_*). GGUF's permuted q and k rows come back in Hugging Face's order. */
-int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64_t first, uint64_t count, uint32_t dtype,
-                 void *out, struct error *err);
-/* Where element 0 lies in the mapping when the tensor is stored as plain, aligned, unpermuted `info->dtype`, else NULL. */
+int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64_t first, uint64_t count,
+                 uint32_t dtype, void *out, struct error *err);
+/* Where element 0 lies in the mapping when it is stored as plain, aligned, unpermuted `info->dtype`, else NULL. */
 const void *tensors_data(const struct tensors *t, const struct tensor_info *info);
 bool tensors_is_gguf(const struct tensors *t);
 const char *tensors_path(const struct tensors *t);
 
-/* GGUF only: the decoder's config, and the tokenizer as the text of a tokenizer.json and tokenizer_config.json (free()). */
+/* GGUF only: the decoder's config; the tokenizer as texts of tokenizer.json and tokenizer_config.json (free()). */
 int tensors_config(const struct tensors *t, struct model_config *out, struct error *err);
 int tensors_tokenizer(const struct tensors *t, char **json, char **config, struct error *err);
 /* GGUF metadata (or safetensors' __metadata__) as one JSON object with long arrays shortened, for `rein inspect`. */

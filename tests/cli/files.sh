@@ -71,6 +71,18 @@ ok "a config alone is shown" prints "folder without weights"
 sed 's/"llama"/"lama"/' "$work/out1/config.json" >"$work/nothing/config.json"
 run inspect "$work/nothing"
 ok "an unknown family suggests" says "did you mean 'llama'"
+mkdir "$work/checkpoint-7"
+cp "$work/out1/model.safetensors" "$work/checkpoint-7/policy.safetensors"
+printf '{}' >"$work/checkpoint-7/state.json"
+printf '{"rein_checkpoint": 1, "files": [{"name": "state.json", "bytes": 2, "crc32": 0}, {"name": "policy.safetensors", "bytes": %d, "crc32": 0}]}' \
+    "$(wc -c <"$work/out1/model.safetensors")" >"$work/checkpoint-7/manifest.json"
+run inspect "$work/checkpoint-7"
+ok "a checkpoint lists its files" prints "policy.safetensors, $(wc -c <"$work/out1/model.safetensors") bytes, 20 tensors, 26912 elements"
+run inspect "$work/checkpoint-7" --json
+ok "also as JSON" prints '"format": "checkpoint"'
+printf 'x' >>"$work/checkpoint-7/policy.safetensors"
+run inspect "$work/checkpoint-7"
+ok "a file of another size is refused" refused 2
 printf '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}' >"$work/text.safetensors"
 run inspect "$work/text.safetensors"
 ok "a text file is no safetensors" refused 2

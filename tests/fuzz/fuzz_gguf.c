@@ -13,7 +13,8 @@ static void touch(const struct tensor_entry *e) {
 
     if (e->storage == STORED_GGUF)
         for (uint64_t at = 0; at < e->info.elements; at += 64) {
-            gguf_quant_read(gguf_quant_find(e->type), e->data, at, e->info.elements - at < 64 ? e->info.elements - at : 64, x);
+            gguf_quant_read(gguf_quant_find(e->type), e->data, at,
+                            e->info.elements - at < 64 ? e->info.elements - at : 64, x);
             last = x[0];
         }
     last = (float)e->data[e->info.bytes - 1];

@@ -36,10 +36,13 @@ static void must_parse(const char *text, struct model_config *c) {
 
 START_TEST(both_styles_mean_the_same) {
     static const char *const texts[] = {
-        "{" LLAMA ", \"head_dim\": 16, \"num_key_value_heads\": 2, \"rope_theta\": 500000.0, \"torch_dtype\": \"bfloat16\","
+        "{" LLAMA
+        ", \"head_dim\": 16, \"num_key_value_heads\": 2, \"rope_theta\": 500000.0, \"torch_dtype\": \"bfloat16\","
         "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}, \"eos_token_id\": [2, 7, 2], \"bos_token_id\": 1}",
-        "{" LLAMA ", \"num_key_value_heads\": 2, \"dtype\": \"bfloat16\", \"rope_parameters\": {\"rope_type\": \"linear\", "
-        "\"factor\": 2.0, \"rope_theta\": 500000.0}, \"eos_token_id\": [2, 7], \"bos_token_id\": 1, \"pad_token_id\": -1,"
+        "{" LLAMA
+        ", \"num_key_value_heads\": 2, \"dtype\": \"bfloat16\", \"rope_parameters\": {\"rope_type\": \"linear\", "
+        "\"factor\": 2.0, \"rope_theta\": 500000.0}, \"eos_token_id\": [2, 7], \"bos_token_id\": 1, \"pad_token_id\": "
+        "-1,"
         "\"layer_types\": [\"full_attention\", \"full_attention\"], \"architectures\": [\"LlamaForCausalLM\"]}",
     };
 
@@ -68,7 +71,8 @@ START_TEST(families_differ_where_they_should) {
     ck_assert(c.qkv_bias && !c.out_bias && c.window == 0);
     config_free(&c);
     must_parse("{\"model_type\": \"qwen2\", " SIZES ", \"sliding_window\": 99, \"use_sliding_window\": true, "
-               "\"max_window_layers\": 0}", &c);
+               "\"max_window_layers\": 0}",
+               &c);
     ck_assert_int_eq(c.window, 99);
     config_free(&c);
     must_parse("{\"model_type\": \"qwen2\", " SIZES ", \"sliding_window\": 99, \"use_sliding_window\": true}", &c);
@@ -87,7 +91,8 @@ START_TEST(families_differ_where_they_should) {
     ck_assert(c.family->qk_norm && c.qkv_bias && c.out_bias && c.head_dim == 128);
     config_free(&c);
     must_parse("{" LLAMA ", \"mlp_bias\": true, \"attention_bias\": true, \"tie_word_embeddings\": true,"
-               "\"architectures\": [\"LlamaForSequenceClassification\"], \"id2label\": {\"0\": \"LABEL_0\"}}", &c);
+               "\"architectures\": [\"LlamaForSequenceClassification\"], \"id2label\": {\"0\": \"LABEL_0\"}}",
+               &c);
     ck_assert(c.mlp_bias && c.qkv_bias && c.out_bias && c.tied && c.labels == 1);
     config_free(&c);
 }
@@ -114,16 +119,19 @@ static const struct {
     {"{\"model_type\": \"llama\", \"vocab_size\": 9223372036854775807, \"hidden_size\": 64}", "not between"},
     {"{\"model_type\": \"llama\", \"vocab_size\": 92233720368547758070, \"hidden_size\": 64}", "not valid JSON"},
     {"{\"model_type\": \"llama\", \"vocab_size\": 5, \"hidden_size\": 65, \"num_hidden_layers\": 1, "
-     "\"num_attention_heads\": 4, \"intermediate_size\": 1, \"max_position_embeddings\": 1}", "not a multiple of num_att"},
+     "\"num_attention_heads\": 4, \"intermediate_size\": 1, \"max_position_embeddings\": 1}",
+     "not a multiple of num_att"},
     {"{\"model_type\": \"llama\", \"vocab_size\": 5, \"hidden_size\": 64, \"num_hidden_layers\": 1, "
-     "\"num_attention_heads\": 4096, \"head_dim\": 4096, \"intermediate_size\": 1, \"max_position_embeddings\": 1}", "more than"},
+     "\"num_attention_heads\": 4096, \"head_dim\": 4096, \"intermediate_size\": 1, \"max_position_embeddings\": 1}",
+     "more than"},
     {"{" LLAMA ", \"rms_norm_eps\": -1}", "not between"},
     {"{" LLAMA ", \"rms_norm_eps\": \"x\"}", "must be a number"},
     {"{" LLAMA ", \"rope_theta\": 0}", "not between"},
     {"{" LLAMA ", \"rope_scaling\": 3}", "must be an object"},
     {"{" LLAMA ", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}}", "'yarn' is not supported"},
     {"{" LLAMA ", \"rope_scaling\": {\"type\": \"linear\"}}", "'factor' is missing"},
-    {"{" LLAMA ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4}}", "greater than"},
+    {"{" LLAMA ", \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4}}",
+     "greater than"},
     {"{" LLAMA ", \"partial_rotary_factor\": 0.5}", "partial_rotary_factor"},
     {"{" LLAMA ", \"hidden_act\": \"relu2\"}", "'relu2' is not supported"},
     {"{" LLAMA ", \"tie_word_embeddings\": 1}", "true or false"},
@@ -139,10 +147,12 @@ static const struct {
     {"{" LLAMA ", \"layer_types\": [\"full_attention\"]}", "one entry for each"},
     {"{" LLAMA ", \"layer_types\": [\"full_attention\", 3]}", "layer_types[1]"},
     {"{" LLAMA ", \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}", "not known"},
-    {"{\"model_type\": \"mistral\", " SIZES ", \"layer_types\": [\"sliding_attention\", \"full_attention\"]}", "different kinds"},
+    {"{\"model_type\": \"mistral\", " SIZES ", \"layer_types\": [\"sliding_attention\", \"full_attention\"]}",
+     "different kinds"},
     {"{\"model_type\": \"mistral\", " SIZES ", \"sliding_window\": 0}", "not between"},
     {"{\"model_type\": \"qwen2\", " SIZES ", \"sliding_window\": 9, \"use_sliding_window\": true, "
-     "\"max_window_layers\": 1}", "some layers only"},
+     "\"max_window_layers\": 1}",
+     "some layers only"},
     {"{\"model_type\": \"gemma\", " SIZES ", \"use_bidirectional_attention\": true}", "use_bidirectional_attention"},
 };
 
@@ -177,7 +187,8 @@ START_TEST(rope_equals_transformers) {
         ck_assert(scale == 1.0f);
         for (size_t i = 0; i < json_array_size(want); i++) {
             const double w = json_number_value(json_array_get(want, i));
-            ck_assert_msg(fabs((double)got[i] - w) <= 1.2e-7 * w, "case %zu, %zu: %.9g, not %.9g", k, i, (double)got[i], w);
+            ck_assert_msg(fabs((double)got[i] - w) <= 1.2e-7 * w, "case %zu, %zu: %.9g, not %.9g", k, i, (double)got[i],
+                          w);
         }
         config_free(&c);
     }
@@ -203,7 +214,8 @@ START_TEST(saving_keeps_what_it_does_not_know) {
     struct model_config c, again, copy;
     char *dir = folder();
 
-    put(dir, "config.json", "{" LLAMA ", \"dtype\": \"float16\", \"secret\": {\"x\": [1, 0.1]}, \"eos_token_id\": 2, "
+    put(dir, "config.json",
+        "{" LLAMA ", \"dtype\": \"float16\", \"secret\": {\"x\": [1, 0.1]}, \"eos_token_id\": 2, "
         "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 1e5}, \"num_labels\": 3}");
     put(dir, "generation_config.json", "{\"eos_token_id\": [9, 4]}");
     ck_assert_msg(config_load(dir, &c, &err) == 0, "%s", err.text);
@@ -236,9 +248,11 @@ START_TEST(a_config_without_json_survives_saving) {
     struct model_config c, again;
     char *dir = folder();
 
-    must_parse("{" LLAMA ", \"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-5, \"eos_token_id\": 2, \"attention_bias\": true,"
-               "\"tie_word_embeddings\": true, \"rope_theta\": 12345.5, \"rope_scaling\": {\"rope_type\": \"llama3\", "
-               "\"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}}", &c);
+    must_parse(
+        "{" LLAMA ", \"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-5, \"eos_token_id\": 2, \"attention_bias\": true,"
+        "\"tie_word_embeddings\": true, \"rope_theta\": 12345.5, \"rope_scaling\": {\"rope_type\": \"llama3\", "
+        "\"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 64}}",
+        &c);
     config_free(&c);
     ck_assert_msg(config_save(&c, false, dir, &err) == 0, "%s", err.text);
     ck_assert_msg(config_load(dir, &again, &err) == 0, "%s", err.text);
@@ -250,8 +264,8 @@ START_TEST(a_config_without_json_survives_saving) {
 END_TEST
 
 START_TEST(the_real_ones_load) {
-    static const char *const names[] = {"tiny-llama", "tiny-llama-rm", "tiny-mistral", "tiny-qwen2", "stories260k",
-                                        "stories-qwen2-tiny", "tiny-qwen2-sharded-bf16"};
+    static const char *const names[] = {"tiny-llama",  "tiny-llama-rm",      "tiny-mistral",           "tiny-qwen2",
+                                        "stories260k", "stories-qwen2-tiny", "tiny-qwen2-sharded-bf16"};
     const char *data = getenv("REIN_TEST_DATA");
 
     if (data == NULL) {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
+#include "gguf_build.h"
 #include "model/gguf_model.h"
 #include "model/gguf_quant.h"
 #include "model/gguf_tokenizer.h"
 #include "model/json_read.h"
-#include "model/spm_merges.h"
 #include "model/tensors.h"
-#include "gguf_build.h"
 #include "tap.h"
 
 #include <rein/backend.h>
@@ -98,7 +97,8 @@ static int use(const unsigned char *file, size_t length, struct error *err) {
     if (rc == 0)
         rc = table_index(&table, "x", err);
     for (size_t i = 0; rc == 0 && i < table.count; i++)
-        ck_assert(table.entries[i].data >= file && table.entries[i].data + table.entries[i].info.bytes <= file + length);
+        ck_assert(table.entries[i].data >= file &&
+                  table.entries[i].data + table.entries[i].info.bytes <= file + length);
     if (rc == 0) {
         json_t *metadata = gguf_metadata(&g);
         ck_assert_ptr_nonnull(metadata);
@@ -108,7 +108,8 @@ static int use(const unsigned char *file, size_t length, struct error *err) {
     if (rc == 0)
         rc = gguf_tokenizer(&g, &json, &settings, err);
     if (rc == 0) {
-        json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, NULL), *other = json_loads(settings, JSON_REJECT_DUPLICATES, NULL);
+        json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, NULL),
+               *other = json_loads(settings, JSON_REJECT_DUPLICATES, NULL);
         ck_assert_ptr_nonnull(root);
         ck_assert_ptr_nonnull(other);
         json_decref(root);
@@ -123,13 +124,18 @@ static int use(const unsigned char *file, size_t length, struct error *err) {
 
 /* ---- mistakes, by name ------------------------------------------------------------------------------------------ */
 
+/* clang-format off */
 enum mistake {
     FINE, VERSION_2, MAGIC, VERSION_1, VERSION_4, OTHER_ENDIAN, MANY_KEYS, MANY_TENSORS, KEY_LENGTH, KEY_EMPTY, KEY_NUL,
-    KEY_TWICE, VALUE_TYPE, STRING_LENGTH, ARRAY_TYPE, ARRAY_OF_ARRAYS, ARRAY_COUNT, ARRAY_OVERFLOW, ARRAY_STRINGS, BOOLEAN,
-    ALIGNMENT_ZERO, ALIGNMENT_ODD, ALIGNMENT_TYPE, NAME_LENGTH, NAME_LONG, NAME_EMPTY, NAME_TWICE, NAME_TWICE_TRANSLATED,
+    KEY_TWICE, VALUE_TYPE, STRING_LENGTH, ARRAY_TYPE, ARRAY_OF_ARRAYS, ARRAY_COUNT, ARRAY_OVERFLOW, ARRAY_STRINGS,
+    BOOLEAN,
+    ALIGNMENT_ZERO, ALIGNMENT_ODD, ALIGNMENT_TYPE, NAME_LENGTH, NAME_LONG, NAME_EMPTY, NAME_TWICE,
+    NAME_TWICE_TRANSLATED,
     RANK_ZERO, RANK_FIVE, DIM_ZERO, DIM_HUGE, SHAPE_OVERFLOW, TYPE_UNKNOWN, TYPE_GONE, BLOCKS, OFFSET_ODD, OFFSET_FAR,
-    OFFSET_WRAPS, OVERLAP, HOLE, TRAILING, NO_DATA, ARCHITECTURE, NO_LAYERS, HEADS_ZERO, HEADS_ODD, HEADS_TYPE, VOCABULARY_SHORT,
-    EOS_FAR, TOKENS_TYPE, TOKENS_TWICE, TOKEN_TYPES_SHORT, TOKEN_TYPE_UNKNOWN, TOKEN_NOT_UTF8, MODEL_UNKNOWN, PRE_UNKNOWN,
+    OFFSET_WRAPS, OVERLAP, HOLE, TRAILING, NO_DATA, ARCHITECTURE, NO_LAYERS, HEADS_ZERO, HEADS_ODD, HEADS_TYPE,
+    VOCABULARY_SHORT,
+    EOS_FAR, TOKENS_TYPE, TOKENS_TWICE, TOKEN_TYPES_SHORT, TOKEN_TYPE_UNKNOWN, TOKEN_NOT_UTF8, MODEL_UNKNOWN,
+    PRE_UNKNOWN,
     MERGES_MISSING, BIAS_ALONE, ROPE_YARN, ROPE_PARTIAL, EXPERTS, EPSILON_NAN, MISTAKES
 };
 static const char *const says[MISTAKES] = {
@@ -143,13 +149,17 @@ static const char *const says[MISTAKES] = {
     [NAME_EMPTY] = "is empty", [NAME_TWICE] = "is there twice", [NAME_TWICE_TRANSLATED] = "is there twice",
     [RANK_ZERO] = "0 dimensions", [RANK_FIVE] = "5 dimensions", [DIM_ZERO] = "dimension 0 is 0",
     [DIM_HUGE] = "dimension 1 is", [SHAPE_OVERFLOW] = "too large", [TYPE_UNKNOWN] = "type 4 is not known",
-    [TYPE_GONE] = "type 4294967295", [BLOCKS] = "whole blocks", [OFFSET_ODD] = "multiple of 32", [OFFSET_FAR] = "do not lie",
+    [TYPE_GONE] = "type 4294967295", [BLOCKS] = "whole blocks", [OFFSET_ODD] = "multiple of 32",
+    [OFFSET_FAR] = "do not lie",
     [OFFSET_WRAPS] = "do not lie", [OVERLAP] = "overlaps", [HOLE] = "hole", [TRAILING] = "after the last tensor",
-    [NO_DATA] = "do not lie", [ARCHITECTURE] = "'mamba' is not supported; supported are llama", [NO_LAYERS] = "block_count",
+    [NO_DATA] = "do not lie", [ARCHITECTURE] = "'mamba' is not supported; supported are llama",
+    [NO_LAYERS] = "block_count",
     [HEADS_ZERO] = "not between", [HEADS_ODD] = "cannot be shared", [HEADS_TYPE] = "whole number",
     [VOCABULARY_SHORT] = "does not have a row", [EOS_FAR] = "not between", [TOKENS_TYPE] = "list of tokens",
-    [TOKENS_TWICE] = "tokens 2 and 6 are the same", [TOKEN_TYPES_SHORT] = "each of the 6", [TOKEN_TYPE_UNKNOWN] = "unknown type 7",
-    [TOKEN_NOT_UTF8] = "not valid UTF-8", [MODEL_UNKNOWN] = "'bert' is not supported", [PRE_UNKNOWN] = "'falcon' is not supported",
+    [TOKENS_TWICE] = "tokens 2 and 6 are the same", [TOKEN_TYPES_SHORT] = "each of the 6",
+    [TOKEN_TYPE_UNKNOWN] = "unknown type 7",
+    [TOKEN_NOT_UTF8] = "not valid UTF-8", [MODEL_UNKNOWN] = "'bert' is not supported",
+    [PRE_UNKNOWN] = "'falcon' is not supported",
     [MERGES_MISSING] = "merges", [BIAS_ALONE] = "biases", [ROPE_YARN] = "'yarn' is not supported",
     [ROPE_PARTIAL] = "of a head's", [EXPERTS] = "experts", [EPSILON_NAN] = "not between",
 };
@@ -188,7 +198,11 @@ static void wrong_tensors(struct gguf_build *g, enum mistake m) {
     char name[600];
 
     switch (m) {
-    case NAME_LENGTH: g->ntensors++; put_u64(&g->infos, (uint64_t)1 << 60); put_text(&g->infos, "012345678901234567890"); break;
+    case NAME_LENGTH:
+        g->ntensors++;
+        put_u64(&g->infos, (uint64_t)1 << 60);
+        put_text(&g->infos, "012345678901234567890");
+        break;
     case NAME_LONG:
         memset(name, 'n', sizeof(name));
         name[513] = '\0';
@@ -236,7 +250,8 @@ static void replace(unsigned char *file, size_t length, const char *find, size_t
 }
 
 static void wrong_bytes(unsigned char *file, size_t *length, enum mistake m) {
-    static const unsigned char le[6][4] = {{0, 0, 0, 0}, {1, 0, 0, 0}, {3, 0, 0, 0}, {4, 0, 0, 0}, {0, 0, 0, 3}, {9, 0, 0, 0}};
+    static const unsigned char le[6][4] = {{0, 0, 0, 0}, {1, 0, 0, 0}, {3, 0, 0, 0},
+                                           {4, 0, 0, 0}, {0, 0, 0, 3}, {9, 0, 0, 0}};
     const float nan_value = NAN;
 #define KEY(text, value, by, n) replace(file, *length, text, sizeof(text) - 1 + (value), by, n)
 
@@ -265,6 +280,7 @@ static void wrong_bytes(unsigned char *file, size_t *length, enum mistake m) {
     }
 }
 
+/* clang-format on */
 static void add_odd_tokens(struct gguf_build *g, enum mistake m) {
     static const char *const tokens[7] = {"<s>", "</s>", "a", "b", "ab", "c", "a"};
     const uint64_t count = m == TOKENS_TWICE ? 7 : m == VOCABULARY_SHORT ? 5 : 6;
@@ -401,11 +417,13 @@ START_TEST(names_config_and_rows) {
         for (int k = 0; k < HIDDEN; k++) {
             static const int stored[4] = {0, 2, 1, 3};
             const float want = (float)(r / 4 * 4 + stored[r % 4]) + (float)k / 64.0f;
-            ck_assert_msg(x[r * HIDDEN + k] == rein_from_f16(rein_to_f16(want)), "row %d: %g", r, (double)x[r * HIDDEN + k]);
+            ck_assert_msg(x[r * HIDDEN + k] == rein_from_f16(rein_to_f16(want)), "row %d: %g", r,
+                          (double)x[r * HIDDEN + k]);
         }
     /* across the end of a row */
     ck_assert_int_eq(tensors_read(t, info, HIDDEN - 1, 3, REIN_F16, h, &err), 0);
-    ck_assert(rein_from_f16(h[0]) == 31.0f / 64 && rein_from_f16(h[1]) == 2.0f && rein_from_f16(h[2]) == 2.0f + 1.0f / 64);
+    ck_assert(rein_from_f16(h[0]) == 31.0f / 64 && rein_from_f16(h[1]) == 2.0f &&
+              rein_from_f16(h[2]) == 2.0f + 1.0f / 64);
     info = tensors_find(t, "lm_head.weight");
     ck_assert_int_eq(tensors_read(t, info, HIDDEN, 1, REIN_F32, x, &err), 0);
     ck_assert(x[0] == 1.0f && info->dtype == REIN_BF16);
@@ -417,9 +435,7 @@ END_TEST
 START_TEST(blocks) {
     enum { ROWS = 2, WIDTH = 64 };
     const uint64_t ne[2] = {WIDTH, ROWS};
-    static const struct {
-        uint32_t type, bytes;
-    } kinds[] = {{2, 18}, {3, 20}, {8, 34}};
+    static const struct { uint32_t type, bytes; } kinds[] = {{2, 18}, {3, 20}, {8, 34}};
     uint64_t random = 1;
 
     for (size_t k = 0; k < 3; k++) {
@@ -430,7 +446,8 @@ START_TEST(blocks) {
         float want[ROWS * WIDTH], got[ROWS * WIDTH];
         uint16_t half[ROWS * WIDTH];
         for (int block = 0; block < 4; block++) {
-            const float d = rein_from_f16(rein_to_f16(0.37f * (float)(block - 1))), m = rein_from_f16(rein_to_f16(1.7f - (float)block));
+            const float d = rein_from_f16(rein_to_f16(0.37f * (float)(block - 1))),
+                        m = rein_from_f16(rein_to_f16(1.7f - (float)block));
             unsigned char bytes[32];
             uint16_t hd = rein_to_f16(d), hm = rein_to_f16(m);
             for (int i = 0; i < 32; i++) {
@@ -537,30 +554,6 @@ START_TEST(rope_factors) {
 }
 END_TEST
 
-/* By score, then by the ids of the token made, its left and its right part. */
-START_TEST(merges_from_scores) {
-    static const struct spm_token tokens[] = {
-        {"<s>", 3, 0, false}, {"a", 1, -9, true},    {"b", 1, -9, true},  {"c", 1, -9, true},   {"ab", 2, -2, true},
-        {"bc", 2, -2, true},  {"abc", 3, -3, true},  {"aab", 3, -3, true}, {"aa", 2, -7, true}, {"s>", 2, -1, false},
-        {"\xe2\x96\x81", 3, -9, true}, {"\xe2\x96\x81" "a", 4, -3, true},
-    };
-    static const struct spm_merge want[] = {{1, 2}, {2, 3}, {1, 5}, {4, 3}, {1, 4}, {8, 2}, {10, 1}, {1, 1}};
-    struct spm_index index = {0};
-    struct spm_merge *merges;
-    struct error err = {0};
-    size_t n;
-
-    ck_assert_int_eq(spm_index_make(&index, tokens, sizeof(tokens) / sizeof(tokens[0]), &err), 0);
-    ck_assert_msg(spm_merges(&index, &merges, &n, &err) == 0, "%s", err.text);
-    ck_assert_uint_eq(n, sizeof(want) / sizeof(want[0]));
-    for (size_t i = 0; i < n; i++)
-        ck_assert_msg(merges[i].left == want[i].left && merges[i].right == want[i].right, "merge %zu: %d + %d", i,
-                      (int)merges[i].left, (int)merges[i].right);
-    free(merges);
-    spm_index_free(&index);
-}
-END_TEST
-
 int main(void) {
     Suite *s = suite_create("gguf");
     TCase *t = tcase_create("gguf");
@@ -572,7 +565,6 @@ int main(void) {
     tcase_add_test(t, blocks);
     tcase_add_test(t, other_blocks_are_listed_but_not_read);
     tcase_add_test(t, rope_factors);
-    tcase_add_test(t, merges_from_scores);
     suite_add_tcase(s, t);
     return tap_run(s);
 }

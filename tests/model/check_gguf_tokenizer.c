@@ -9,6 +9,7 @@
 #include "gguf_build.h"
 #include "model/gguf_tokenizer.h"
 #include "model/json_read.h"
+#include "model/spm_merges.h"
 #include "tap.h"
 #include "text/tokenizer.h"
 
@@ -19,7 +20,7 @@
 static const struct {
     const char *name, *model, *pre;
 } kinds[] = {
-    {"smollm2", "gpt2", "smollm"}, {"gpt2", "gpt2", "gpt-2"},        {"qwen2.5", "gpt2", "qwen2"},
+    {"smollm2", "gpt2", "smollm"}, {"gpt2", "gpt2", "gpt-2"},       {"qwen2.5", "gpt2", "qwen2"},
     {"qwen3", "gpt2", "qwen2"},    {"mistral-v0.1", "llama", NULL}, {"stories512", "llama", NULL},
 };
 
@@ -35,18 +36,16 @@ static size_t collect(const json_t *root, struct token **out) {
     const char *text;
     size_t count = 0, i;
 
-    json_object_foreach(vocab, text, id)
-        count = (size_t)json_integer_value(id) >= count ? (size_t)json_integer_value(id) + 1 : count;
+    json_object_foreach(vocab, text, id) count =
+        (size_t)json_integer_value(id) >= count ? (size_t)json_integer_value(id) + 1 : count;
     json_array_foreach(added, i, one) {
         const size_t n = (size_t)json_integer_value(json_object_get(one, "id"));
         count = n >= count ? n + 1 : count;
     }
     *out = mem_zeros(count, sizeof(**out));
-    json_object_foreach(vocab, text, id)
-        (*out)[json_integer_value(id)] = (struct token){text, 1, 0};
-    json_array_foreach(added, i, one)
-        (*out)[json_integer_value(json_object_get(one, "id"))] =
-            (struct token){json_string_value(json_object_get(one, "content")), json_is_true(json_object_get(one, "special")) ? 3 : 4, 0};
+    json_object_foreach(vocab, text, id)(*out)[json_integer_value(id)] = (struct token){text, 1, 0};
+    json_array_foreach(added, i, one)(*out)[json_integer_value(json_object_get(one, "id"))] = (struct token){
+        json_string_value(json_object_get(one, "content")), json_is_true(json_object_get(one, "special")) ? 3 : 4, 0};
     for (i = 0; i < count; i++) {
         ck_assert_ptr_nonnull((*out)[i].text);
         if (strncmp((*out)[i].text, "<0x", 3) == 0)
@@ -132,7 +131,8 @@ static void expect_ids(const struct tokenizer *t, const json_t *line, unsigned f
     struct error err = {0};
     bool same;
 
-    ck_assert_msg(tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids, &err) == 0, "%s", err.text);
+    ck_assert_msg(tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids, &err) == 0, "%s",
+                  err.text);
     same = ids.count == json_array_size(want);
     for (size_t i = 0; same && i < ids.count; i++)
         same = ids.data[i] == json_integer_value(json_array_get(want, i));
@@ -204,7 +204,8 @@ START_TEST(real_tokenizers) {
     file = to_gguf(root, (size_t)_i, &length);
     ck_assert_msg(gguf_parse(file, length, "built", &g, &table, &err) == 0, "%s", err.text);
     ck_assert_msg(gguf_tokenizer(&g, &json, &settings, &err) == 0, "%s", err.text);
-    ck_assert_msg(tokenizer_parse(json, strlen(json), settings, strlen(settings), "built", &t, &err) == 0, "%s", err.text);
+    ck_assert_msg(tokenizer_parse(json, strlen(json), settings, strlen(settings), "built", &t, &err) == 0, "%s",
+                  err.text);
     snprintf(path, sizeof(path), "%s/tokenizers/%s/golden.jsonl", data, kinds[_i].name);
     ck_assert_uint_gt(check_lines(t, path), 300);
     again = json_loads(json, 0, NULL);
@@ -220,11 +221,47 @@ START_TEST(real_tokenizers) {
 }
 END_TEST
 
+/* By score, then by the ids of the token made, its left and its right part. */
+START_TEST(merges_from_scores) {
+    static const struct spm_token tokens[] = {
+        {"<s>", 3, 0, false},
+        {"a", 1, -9, true},
+        {"b", 1, -9, true},
+        {"c", 1, -9, true},
+        {"ab", 2, -2, true},
+        {"bc", 2, -2, true},
+        {"abc", 3, -3, true},
+        {"aab", 3, -3, true},
+        {"aa", 2, -7, true},
+        {"s>", 2, -1, false},
+        {"\xe2\x96\x81", 3, -9, true},
+        {"\xe2\x96\x81"
+         "a",
+         4, -3, true},
+    };
+    static const struct spm_merge want[] = {{1, 2}, {2, 3}, {1, 5}, {4, 3}, {1, 4}, {8, 2}, {10, 1}, {1, 1}};
+    struct spm_index index = {0};
+    struct spm_merge *merges;
+    struct error err = {0};
+    size_t n;
+
+    ck_assert_int_eq(spm_index_make(&index, tokens, sizeof(tokens) / sizeof(tokens[0]), &err), 0);
+    ck_assert_msg(spm_merges(&index, &merges, &n, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(n, sizeof(want) / sizeof(want[0]));
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(merges[i].left == want[i].left && merges[i].right == want[i].right, "merge %zu: %d + %d", i,
+                      (int)merges[i].left, (int)merges[i].right);
+    free(merges);
+    spm_index_free(&index);
+}
+END_TEST
+
 int main(void) {
     Suite *s = suite_create("gguf tokenizer");
     TCase *t = tcase_create("gguf tokenizer");
 
     tcase_set_timeout(t, 120);
+    tcase_add_test(t, merges_from_scores);
     tcase_add_loop_test(t, real_tokenizers, 0, (int)(sizeof(kinds) / sizeof(kinds[0])));
     suite_add_tcase(s, t);
     return tap_run(s);

@@ -15,9 +15,9 @@
 
 /* A header and `data` bytes behind it; says: NULL when it must be accepted, else a part of the message.
  * The cases follow the format's README; where the reference reader (0.8.0) is laxer it says so. */
-#define F4(name, a, b) "\"" name "\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[" #a "," #b "]}"
+#define F4(name, a, b)             "\"" name "\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[" #a "," #b "]}"
 #define ONE(dtype, shape, offsets) "{\"a\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define DEEP10 "[[[[[[[[[["
+#define DEEP10                     "[[[[[[[[[["
 static const struct {
     const char *header;
     size_t data;
@@ -61,8 +61,8 @@ static const struct {
     {"{\"\xc0\xaf\":{}}", 0, "JSON"},
     {"{\"\\ud800\":{}}", 0, "JSON"},
     {"{\"a\\u0000b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "JSON"}, /* the reference accepts */
-    {"{" F4("a", 0, 4) "," F4("a", 0, 4) "}", 4, "duplicate"},      /* the reference accepts */
-    {"{" F4("a", 0, 4) "," F4("\\u0061", 0, 4) "}", 4, "duplicate"}, /* the reference accepts */
+    {"{" F4("a", 0, 4) "," F4("a", 0, 4) "}", 4, "duplicate"},                               /* the reference accepts */
+    {"{" F4("a", 0, 4) "," F4("\\u0061", 0, 4) "}", 4, "duplicate"},                         /* the reference accepts */
     {"{" F4("a", 0, 4) "," F4("a", 4, 8) "}", 8, "duplicate"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate"},
     {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "duplicate"},
@@ -130,7 +130,8 @@ static int parse(const unsigned char *file, size_t length, struct error *err) {
         rc = table_index(&table, "x", err);
     if (rc == 0) { /* what was accepted lies in the file */
         for (size_t i = 0; i < table.count; i++) {
-            ck_assert(table.entries[i].data >= file && table.entries[i].data + table.entries[i].info.bytes <= file + length);
+            ck_assert(table.entries[i].data >= file &&
+                      table.entries[i].data + table.entries[i].info.bytes <= file + length);
             ck_assert_ptr_eq(table_find(&table, table.entries[i].info.name), &table.entries[i]);
         }
     }
@@ -162,8 +163,14 @@ START_TEST(lengths_that_lie) {
         size_t length;
         const char *says;
     } lies[] = {
-        {0, 0, "too few"},          {0, 7, "too few"},           {2, 9, "cut short"},           {100000001, 4096, "limit is"},
-        {UINT64_MAX, 64, "limit is"}, {1ull << 63, 64, "limit is"}, {100000000, 64, "cut short"}, {0, 8, "JSON"},
+        {0, 0, "too few"},
+        {0, 7, "too few"},
+        {2, 9, "cut short"},
+        {100000001, 4096, "limit is"},
+        {UINT64_MAX, 64, "limit is"},
+        {1ull << 63, 64, "limit is"},
+        {100000000, 64, "cut short"},
+        {0, 8, "JSON"},
     };
 
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
@@ -233,10 +240,11 @@ END_TEST
 
 /* Every cut and every changed byte of a small valid file: no crash, and what is accepted is in bounds. */
 START_TEST(cuts_and_flips) {
-    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},"
-                                 "\"model.embed_tokens.weight\":{\"dtype\":\"F32\",\"shape\":[4,8],\"data_offsets\":[0,128]},"
-                                 "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[8],\"data_offsets\":[128,144]},"
-                                 "\"score.weight\":{\"dtype\":\"F16\",\"shape\":[1,8],\"data_offsets\":[144,160]}}";
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\"},"
+        "\"model.embed_tokens.weight\":{\"dtype\":\"F32\",\"shape\":[4,8],\"data_offsets\":[0,128]},"
+        "\"model.norm.weight\":{\"dtype\":\"BF16\",\"shape\":[8],\"data_offsets\":[128,144]},"
+        "\"score.weight\":{\"dtype\":\"F16\",\"shape\":[1,8],\"data_offsets\":[144,160]}}";
     size_t length, accepted = 0;
     unsigned char *file = build(header, sizeof(header) - 1, 160, &length);
 
@@ -279,8 +287,10 @@ static void write_pair(const char *path, const char *first, const char *second) 
 
 START_TEST(what_is_written_is_read) {
     enum { N = 70000 };
-    struct tensor_out list[4] = {
-        {"a.\"q\\", REIN_F32, 2, {7, N / 7}}, {"b", REIN_BF16, 1, {N}}, {"none", REIN_F16, 2, {3, 0}}, {"c", REIN_F16, 1, {N}}};
+    struct tensor_out list[4] = {{"a.\"q\\", REIN_F32, 2, {7, N / 7}},
+                                 {"b", REIN_BF16, 1, {N}},
+                                 {"none", REIN_F16, 2, {3, 0}},
+                                 {"c", REIN_F16, 1, {N}}};
     float *x = mem_array(N, sizeof(float)), *y = mem_array(N, sizeof(float));
     struct tensors_writer *w;
     struct tensors *t;
@@ -388,9 +398,12 @@ END_TEST
 static const struct {
     const char *index, *says;
 } indexes[] = {
-    {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\",\"d\":\"two.safetensors\"}}", NULL},
+    {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\",\"d\":\"two."
+     "safetensors\"}}",
+     NULL},
     {"{\"metadata\":{\"total_size\":32},\"weight_map\":{\"d\":\"two.safetensors\",\"a\":\"one.safetensors\","
-     "\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", NULL},
+     "\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}",
+     NULL},
     {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\"}}", NULL},
     {"", "JSON"},
     {"[]", "'weight_map'"},
@@ -411,7 +424,8 @@ static const struct {
     {"{\"weight_map\":{\"a\":\"model.safetensors.index.json\"}}", "limit is"},
     {"{\"weight_map\":{\"a\":\"one.safetensors\"}}", "weight_map does not know it"},
     {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}}", "weight_map puts it into 'two"},
-    {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"e\":\"one.safetensors\"}}", "'e' is not in its shard"},
+    {"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"e\":\"one.safetensors\"}}",
+     "'e' is not in its shard"},
     {"{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\",\"b\":\"one.safetensors\"}}", "duplicate"},
 };
 
@@ -441,8 +455,8 @@ START_TEST(sharded_folders) {
         ck_assert(x[0] == 3 && x[1] == 4);
     } else {
         ck_assert_msg(rc == -1, "accepted: %s", indexes[_i].index);
-        ck_assert_msg(err.kind == ERROR_INPUT && strstr(err.text, indexes[_i].says) != NULL, "%s: '%s' does not say '%s'",
-                      indexes[_i].index, err.text, indexes[_i].says);
+        ck_assert_msg(err.kind == ERROR_INPUT && strstr(err.text, indexes[_i].says) != NULL,
+                      "%s: '%s' does not say '%s'", indexes[_i].index, err.text, indexes[_i].says);
     }
     tensors_close(t);
     unlink(outside);

@@ -57,8 +57,8 @@ static inline struct buffer *build_array(struct gguf_build *g, const char *key, 
     return b;
 }
 /* ne: innermost first, as in the file. Data follows by build_data, which pads to 32. */
-static inline void build_tensor(struct gguf_build *g, const char *name, uint32_t rank, const uint64_t *ne, uint32_t type,
-                                uint64_t offset) {
+static inline void build_tensor(struct gguf_build *g, const char *name, uint32_t rank, const uint64_t *ne,
+                                uint32_t type, uint64_t offset) {
     g->ntensors++;
     put_text(&g->infos, name);
     put_u32(&g->infos, rank);
