@@ -86,7 +86,8 @@ static const char *test_shape(int m, int n, int k, bool a_t, bool b_t, bool accu
 }
 
 const char *blas_self_test(void) {
-    static const int shapes[][3] = {{1, 1, 1}, {1, 37, 67}, {9, 1, 67}, {9, 37, 1}, {7, 17, 33}, {9, 37, 67}, {3, 5, 0}};
+    static const int shapes[][3] = {{1, 1, 1},    {1, 37, 67}, {9, 1, 67}, {9, 37, 1},
+                                    {7, 17, 33}, {9, 37, 67}, {3, 5, 0}};
 
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
         for (int kind = 0; kind < 6; kind++) {

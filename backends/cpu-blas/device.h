@@ -36,7 +36,7 @@ struct device {
     char text[160];
 };
 
-/* Memory for the current call, kept for later ones; 64-byte aligned. NULL (and the failure noted) when there is none. */
+/* Memory for the current call, kept for later ones; 64-byte aligned. NULL, and the failure noted, without. */
 void *device_work(struct device *d, int slot, int64_t count, size_t size);
 static inline void *device_scratch(const struct device *d, int thread) {
     return d->scratch + (size_t)thread * SCRATCH_BYTES;

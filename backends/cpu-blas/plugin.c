@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The backend for CPUs: own kernels for three instruction set levels, a CBLAS library for the large products where it has
- * the better ones, OpenMP threads.
+ * The backend for CPUs: own kernels for three instruction set levels, a CBLAS library for the large products where it
+ * has the better ones, OpenMP threads.
  */
 #include "blas.h"
 #include "device.h"

@@ -123,7 +123,8 @@ static void cast(struct rig *r, int64_t n, uint32_t from, uint32_t to) {
     if (rig_fetch(r)) {
         rig_compare(r);
         for (int64_t i = 0; i < n; i++) { /* exact, except that any NaN is as good as another */
-            float a = ref_load(y->block[RIG_ONE] + y->offset, to, i), b = ref_load(y->block[RIG_REF] + y->offset, to, i);
+            float a = ref_load(y->block[RIG_ONE] + y->offset, to, i);
+            float b = ref_load(y->block[RIG_REF] + y->offset, to, i);
             if (rein_float_bits(a) != rein_float_bits(b) && !(a != a && b != b))
                 rig_fail(r, "element %d becomes %.9g, the reference's %.9g", (int)i, (double)a, (double)b);
         }

@@ -22,7 +22,8 @@ static rein_status check_segments(const struct rein_segment *s, uint32_t count, 
         return REIN_ERR_ARG;
     for (uint32_t i = 0; i < count; i++) {
         int64_t keys = (int64_t)s[i].prefix_rows + s[i].kv_rows;
-        int64_t kv_end = (int64_t)s[i].kv_begin + s[i].kv_rows, prefix_end = (int64_t)s[i].prefix_begin + s[i].prefix_rows;
+        int64_t kv_end = (int64_t)s[i].kv_begin + s[i].kv_rows;
+        int64_t prefix_end = (int64_t)s[i].prefix_begin + s[i].prefix_rows;
         if (s[i].kv_rows < s[i].q_rows)
             return REIN_ERR_ARG;
         if (keys > *most_keys)

@@ -212,8 +212,8 @@ struct rein_head_dx {
     float *dw, *dbias;       /* may be NULL */
 };
 /* Draws one token a row: z as above; leaves out what is banned, keeps the top_k largest (0: all), then the smallest
- * set whose share of the rest reaches top_p (1: all; at least one stays; lower index first on ties), renormalises, and inverts the cumulative distribution
- * in index order at u[i] in [0,1). temperature 0 is greedy: pass greedy = 1.
+ * set whose share of the rest reaches top_p (1: all; at least one stays; lower index first on ties), renormalises,
+ * and inverts the cumulative distribution in index order at u[i] in [0,1). temperature 0 is greedy: pass greedy = 1.
  * logp is that of the full distribution at the temperature, whatever top_k and top_p are. */
 struct rein_sample {
     uint32_t size, greedy;

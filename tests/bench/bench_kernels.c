@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Speed of a backend's kernels on the shapes of SmolLM2-135M, beside plain cblas_sgemm and the processor's own limit, all in
- * one process. Prints tab-separated values.
+ * Speed of a backend's kernels on the shapes of SmolLM2-135M, beside plain cblas_sgemm and the processor's own limit,
+ * all in one process. Prints tab-separated values.
  *
  *     bench_kernels MODULE.so [THREADS [ISA-INDEX [GEMM-INDEX]]]
  *
@@ -27,6 +27,8 @@ extern char *openblas_get_corename(void) __attribute__((weak));
 
 enum { HIDDEN = 576, INNER = 1536, VOCABULARY = 49152, HEADS = 9, KV_HEADS = 3, HEAD_DIM = 64, MOST_ROWS = 512 };
 enum { POOL = 40000000, ROUNDS = 30 };
+
+static const double BUDGET = 0.7; /* seconds a line, about */
 
 static const struct rein_backend_ops *ops;
 static void *dev;
@@ -172,6 +174,7 @@ static void bench_product(const struct product *p, double limit) {
     double flops = 2.0 * (double)p->rows * (double)size, best[2] = {1e9, 1e9};
     int64_t calls = (int64_t)(1e8 / flops) + 1, at = 0;
     struct rein_weight w[256] = {{.size = sizeof(*w)}};
+    double begun = now();
 
     copies = copies > 256 ? 256 : copies;
     for (int64_t i = 0; i < copies; i++)
@@ -179,7 +182,7 @@ static void bench_product(const struct product *p, double limit) {
                                     .ld = p->inputs, .generation = 1,
                                     .data = p->dtype == REIN_F32 ? (void *)(pool + i * size)
                                                                  : (void *)((uint16_t *)(void *)pool + i * size)};
-    for (int round = 0; round < ROUNDS; round++)
+    for (int round = 0; round < ROUNDS && (round < 3 || now() - begun < BUDGET); round++)
         for (int who = 0; who < 2; who++) {
             double t = now();
             for (int64_t c = 0; c < calls; c++, at = (at + 1) % copies)
@@ -274,9 +277,9 @@ static void call_sum_squares(int64_t n) {
 /* flops and bytes of one call; a share of the peak where arithmetic is the limit */
 static void bench_call(const char *name, int64_t n, void (*call)(int64_t), double flops, double bytes, double limit) {
     int64_t calls = (int64_t)(1e8 / (flops + bytes)) + 1;
-    double best = 1e9;
+    double best = 1e9, begun = now();
 
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS && (round < 3 || now() - begun < BUDGET); round++) {
         double t = now();
         for (int64_t c = 0; c < calls; c++)
             call(n);

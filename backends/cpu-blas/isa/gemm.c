@@ -5,8 +5,9 @@
 
 /* k is cut into even blocks of at most MOST_K, independent of m and n, so that each element's sum has one order.
  * A packed panel of B is [k][NR]; all rows of A run over it while it is in the first-level cache. With B transposed one
- * panel is packed at a time, and fetched from memory while the one before is at work; otherwise BLOCK_N columns are packed
- * at once, reading whole rows. A is read as it lies, or, when transposed, packed BLOCK_M rows at a time, [MR rows][k][MR].
+ * panel is packed at a time, and fetched from memory while the one before is at work; otherwise BLOCK_N columns are
+ * packed at once, reading whole rows. A is read as it lies, or, when transposed, packed BLOCK_M rows at a time,
+ * [MR rows][k][MR].
  * (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.) */
 enum { MOST_K = 384, BLOCK_N = 768, BLOCK_M = 240, FEW_ROWS = 2 };
 
@@ -30,10 +31,11 @@ static void pack_panel(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, 
             store(panel + j * NR + VW, (vf){0});
 }
 
-/* Columns n0 .. n0 + n of B as it lies, panel after panel, in runs of rows that share their pages. */
-static void pack_panels(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *panels) {
-    enum { RUN = 8 };
+/* Both of these pack RUN rows into one panel after the other: whole cache lines are written, few pages are read. */
+enum { RUN = 8 };
 
+/* Columns n0 .. n0 + n of B as it lies, panel after panel. */
+static void pack_panels(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, int64_t n, float *panels) {
     for (int64_t i = 0; i < k; i += RUN)
         for (int64_t j = 0; j < n; j += NR)
             copy_pack(element_b(g, k0 + i, n0 + j), g->b_dtype, g->ldb, least(RUN, k - i), least(NR, n - j), NR,
@@ -42,14 +44,17 @@ static void pack_panels(const struct gemm *g, int64_t k0, int64_t k, int64_t n0,
 
 /* Rows i0 .. i0 + m of A transposed: [MR rows][k][MR], the last ones padded with zeros. */
 static void pack_a(const struct gemm *g, int64_t k0, int64_t k, int64_t i0, int64_t m, float *out) {
-    for (int64_t l = 0; l < k; l++) {
-        const float *a = g->a + (k0 + l) * g->lda + i0;
-        int64_t i = 0;
-        for (; i + MR <= m; i += MR)
-            memcpy(out + i * k + l * MR, a + i, MR * sizeof(float));
-        for (int64_t r = 0; r < MR && i < m; r++)
-            out[i * k + l * MR + r] = i + r < m ? a[i + r] : 0.0f;
-    }
+    for (int64_t l0 = 0; l0 < k; l0 += RUN)
+        for (int64_t i = 0; i < m; i += MR)
+            for (int64_t l = l0; l < least(l0 + RUN, k); l++) {
+                const float *a = g->a + (k0 + l) * g->lda + i0 + i;
+                float *to = out + i * k + l * MR;
+                if (i + MR <= m)
+                    memcpy(to, a, MR * sizeof(float));
+                else
+                    for (int64_t r = 0; r < MR; r++)
+                        to[r] = i + r < m ? a[r] : 0.0f;
+            }
 }
 
 /* Columns that do not fill a panel go through a block of their own. */

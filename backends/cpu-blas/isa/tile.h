@@ -1,8 +1,8 @@
 /* backends/cpu-blas/isa/tile.h - the register-blocked product that everything else is made of.
  * SPDX-License-Identifier: MIT
  *
- * C[rows][NR] (+)= A[rows][k] B[k][NR]: a column block of B is read as two vectors a step, A's elements are broadcast. Each
- * element of C is one chain of multiply-adds in the order of k, whatever the block it is computed in.
+ * C[rows][NR] (+)= A[rows][k] B[k][NR]: a column block of B is read as two vectors a step, A's elements are
+ * broadcast. Each element of C is one chain of multiply-adds in the order of k, whatever the block it is computed in.
  */
 #ifndef CPU_ISA_TILE_H
 #define CPU_ISA_TILE_H
@@ -43,8 +43,13 @@ INLINE void tile_block(const int rows, int64_t k, const float *a, int64_t rs, in
     vf sum[MR][2];
 
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
         sum[i][0] = sum[i][1] = (vf){0};
+        if (accumulate) { /* C comes from memory while the sums are made */
+            __builtin_prefetch(c + i * ldc, 1, 3);
+            __builtin_prefetch(c + i * ldc + NR - 1, 1, 3);
+        }
+    }
     for (int64_t j = 0; j < k; j++, a += cs, b += ldb)
         tile_step(rows, a, rs, b, sum);
     tile_write(rows, sum, c, ldc, accumulate, bias);
@@ -111,7 +116,8 @@ INLINE void tile_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t r
 #define STAGE(d)                                                                                                       \
     (vi){0 & d ? 16 + 0 - d : 0,     1 & d ? 16 + 1 - d : 1,     2 & d ? 16 + 2 - d : 2,     3 & d ? 16 + 3 - d : 3,   \
          4 & d ? 16 + 4 - d : 4,     5 & d ? 16 + 5 - d : 5,     6 & d ? 16 + 6 - d : 6,     7 & d ? 16 + 7 - d : 7,   \
-         8 & d ? 16 + 8 - d : 8,     9 & d ? 16 + 9 - d : 9,     10 & d ? 16 + 10 - d : 10,  11 & d ? 16 + 11 - d : 11, \
+         8 & d ? 16 + 8 - d : 8,     9 & d ? 16 + 9 - d : 9,     10 & d ? 16 + 10 - d : 10,                              \
+         11 & d ? 16 + 11 - d : 11,                                                                                    \
          12 & d ? 16 + 12 - d : 12,  13 & d ? 16 + 13 - d : 13,  14 & d ? 16 + 14 - d : 14,  15 & d ? 16 + 15 - d : 15}
 #elif ISA_LEVEL == 3
 #define STAGE(d)                                                                                                       \

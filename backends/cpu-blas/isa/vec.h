@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Each source in this folder is compiled once a level, with ISA_LEVEL 1 (whatever the compiler's default
- * allows; any architecture), 3 (AVX2, FMA) or 4 (AVX-512 F, BW, DQ, VL). GCC's vector extensions stand in for three sets of
- * intrinsics. Everything here is inlined: no function of these objects may be shared between levels.
+ * allows; any architecture), 3 (AVX2, FMA) or 4 (AVX-512 F, BW, DQ, VL). GCC's vector extensions stand in for three
+ * sets of intrinsics. Everything here is inlined: no function of these objects may be shared between levels.
  */
 #ifndef CPU_ISA_VEC_H
 #define CPU_ISA_VEC_H
