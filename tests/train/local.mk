@@ -1,5 +1,6 @@
 if HAVE_CHECK
-check_PROGRAMS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring
+check_PROGRAMS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring \
+	tests/train/check_crash
 tests_train_check_numbers_SOURCES = tests/train/check_numbers.c tests/tap.h
 tests_train_check_numbers_CPPFLAGS = $(TEST_CPP)
 tests_train_check_numbers_CFLAGS = $(TEST_CC)
@@ -16,6 +17,11 @@ tests_train_check_scoring_SOURCES = tests/train/check_scoring.c tests/train/harn
 tests_train_check_scoring_CPPFLAGS = $(TEST_CPP)
 tests_train_check_scoring_CFLAGS = $(TEST_CC)
 tests_train_check_scoring_LDADD = $(TEST_LINK)
-TESTS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring
+tests_train_check_crash_SOURCES = tests/train/check_crash.c tests/train/harness.c tests/train/harness.h tests/tap.h
+tests_train_check_crash_CPPFLAGS = $(TEST_CPP)
+tests_train_check_crash_CFLAGS = $(TEST_CC)
+tests_train_check_crash_LDADD = $(TEST_LINK)
+TESTS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring \
+	tests/train/check_crash
 endif
 EXTRA_DIST += tests/golden/generate_optim.py tests/golden/optim.json
