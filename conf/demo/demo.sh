@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the demo's pipeline and shows what changed.   demo.sh [--out FOLDER] [--rein PROGRAM] [OPTION OF rein run ...]
-# A last line "RESULT ..." holds the figures for scripts.
+# A last line "RESULT ..." holds the figures for scripts. One thread: the model is so small that a second one would mostly
+# wait, and the numbers come out alike however many cores there are.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 rein=${REIN-rein}
@@ -17,7 +18,7 @@ awk=${AWK:-awk}
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 
 started=$(date +%s)
-"$rein" run "$here/pipeline.yaml" --set output="$out" --overwrite "$@"
+"$rein" run "$here/pipeline.yaml" --threads 1 --set output="$out" --overwrite "$@"
 seconds=$(($(date +%s) - started))
 
 # One reply of each stage's model to every prompt that no stage has seen.
