@@ -47,11 +47,12 @@ function mixed_reply(prompt) { return any_reply(prompt, chance(66), chance(66)) 
 # What a policy may come up with to please a judge who never saw it: answers left out, sentences said twice,
 # words dropped. Only pairs hold such replies, so that the reward model knows them for what they are.
 function broken_reply(prompt,    reply, n, words, i, drop, how) {
-    how = draw(4)
+    how = draw(7) # mostly the last
     if (how == 1) return " " kind_open[draw(nkind_open)] " " kind_close[draw(nkind_close)]
     reply = any_reply(prompt, 1, 1)
     if (how == 2) return reply " " kind_close[draw(nkind_close)] " " kind_close[draw(nkind_close)]
     if (how == 3) return reply any_reply(prompt, 1, 1)
+    if (how == 4) return " " kind_open[draw(nkind_open)] reply
     n = split(substr(reply, 2), words, " ")
     drop = draw(n)
     reply = ""
@@ -60,14 +61,18 @@ function broken_reply(prompt,    reply, n, words, i, drop, how) {
     return reply
 }
 
-# Pairs of which the gold rule likes one, the chosen; `noise` percent the wrong way round.
+# A reply that misses narrowly: half of them are well formed and kind, but answer another question.
+function bad_reply(prompt,    how) {
+    how = draw(100)
+    return how <= 25 ? broken_reply(prompt) : how <= 75 ? any_reply(prompt, 0, 1) : any_reply(prompt, chance(66), 0)
+}
+
+# Pairs of a good reply, the chosen, and one that is not; `noise` percent the wrong way round.
 function write_pairs(file, count, noise, held,    i, p, a, b, t) {
     for (i = 0; i < count; i++) {
         p = any_prompt(held)
-        do {
-            a = mixed_reply(p)
-            b = chance(20) ? broken_reply(p) : mixed_reply(p)
-        } while (!gold(p, a) || gold(p, b))
+        a = any_reply(p, 1, 1)
+        do b = bad_reply(p); while (gold(p, b))
         if (chance(noise)) { t = a; a = b; b = t }
         printf "{\"prompt\":\"%s\",\"chosen\":\"%s\",\"rejected\":\"%s\"}\n", p, a, b > file
     }
@@ -89,9 +94,9 @@ BEGIN {
     state = 20240229
     nheld = 200
     make_prompts()
-    write_texts(out "/sft.jsonl", 1000, 0)
-    write_texts(out "/sft-eval.jsonl", 100, 1)
-    write_pairs(out "/pairs.jsonl", 1200, 5, 0)
+    write_texts(out "/sft.jsonl", 960, 0)
+    write_texts(out "/sft-eval.jsonl", 60, 1)
+    write_pairs(out "/pairs.jsonl", 1280, 5, 0)
     write_pairs(out "/pairs-eval.jsonl", 150, 0, 1)
     write_prompts(out "/prompts.jsonl", 1, nprompts - nheld)
     write_prompts(out "/held-out.jsonl", nprompts - nheld + 1, nprompts)
