@@ -20,6 +20,10 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 started=$(date +%s)
 "$rein" run "$here/pipeline.yaml" --threads 1 --set output="$out" --overwrite "$@"
 seconds=$(($(date +%s) - started))
+# seconds of computing, which other work on the machine does not lengthen: second line of `times`, user and system
+times >"$out/times.txt"
+cpu=$("$awk" 'NR == 2 { split($1, u, /[ms]/); split($2, s, /[ms]/); print int((u[1] + s[1]) * 60 + u[2] + s[2] + 1) }' \
+    "$out/times.txt")
 
 # One reply of each stage's model to every prompt that no stage has seen.
 held=$here/data/held-out.jsonl
@@ -47,5 +51,5 @@ echo
 echo "Reward and distance from the first model while PPO ran:"
 "$awk" -f "$here/show.awk" "$out/align/metrics.jsonl"
 echo
-echo "Training took $seconds seconds. Curves and samples: $out/report.html"
-echo "RESULT before=$before after=$after accuracy=$accuracy seconds=$seconds"
+echo "Training took $seconds seconds ($cpu of computing). Curves and samples: $out/report.html"
+echo "RESULT before=$before after=$after accuracy=$accuracy seconds=$seconds cpu=$cpu"

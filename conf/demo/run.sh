@@ -10,4 +10,7 @@ mkdir -p "$top/build-demo"
 cd "$top/build-demo"
 [ -f Makefile ] || "$top/configure" --with-cuda=no
 make -j"$(nproc 2>/dev/null || echo 2)"
+# the plugins of this build, not installed ones
+REIN_PLUGIN_PATH=$top/build-demo/modules
+export REIN_PLUGIN_PATH
 exec "$top/conf/demo/demo.sh" --rein "$top/build-demo/rein" --out "$top/build-demo/demo" "$@"

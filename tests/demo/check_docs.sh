@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The documentation names what there is: the plugin of plugins.md builds and conforms, pipelines.md has every option of
-# a stage, the manual every command.
+# a stage, the manual every command and only those.
 set -u
 doc=$srcdir/conf/doc
 tmp=$(mktemp -d)
@@ -31,5 +31,6 @@ ok $? "every option of a stage is explained"
 
 "$top_builddir/rein" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' | sort >"$tmp/commands"
 sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$doc/rein.1" | sort >"$tmp/described"
-[ -s "$tmp/commands" ] && [ -z "$(comm -23 "$tmp/commands" "$tmp/described")" ]
-ok $? "every command is in the manual"
+diff "$tmp/commands" "$tmp/described" | sed 's/^/# /'
+[ -s "$tmp/commands" ] && cmp -s "$tmp/commands" "$tmp/described"
+ok $? "every command is in the manual, and no other"

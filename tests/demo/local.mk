@@ -1,7 +1,7 @@
 # The demo's data and the documentation, quickly; and the demo itself, held to its promises. Minutes, so not a part
 # of `make check`: `make check-slow` runs one seed, `make soak` five.
 TESTS += tests/demo/check_data.sh tests/demo/check_sentiment.sh tests/demo/check_docs.sh
-SLOW_TESTS =
+SLOW_TESTS = tests/demo/demo_holds.sh
 EXTRA_DIST += tests/demo/check_data.sh tests/demo/check_sentiment.sh tests/demo/check_docs.sh tests/demo/demo_holds.sh
 EXTRA_DIST += tests/peer/judge_sentiment.py tests/peer/transformers_load.py
 
