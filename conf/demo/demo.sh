@@ -35,7 +35,7 @@ done
 read -r replies before form_before help_before kind_before <"$out/gold-sft.txt"
 read -r replies after form_after help_after kind_after <"$out/gold-align.txt"
 accuracy=$("$rein" eval "$out/quality/model" "$here/data/pairs-eval.jsonl" --json |
-    sed -n 's/.*"accuracy"[^0-9]*\([0-9.]*\).*/\1/p')
+    sed -n 's/.*"accuracy"[^0-9]*\([0-9.]*\).*/\1/p' | "$awk" '{ printf "%.3f", $1 }')
 
 echo
 echo "Replies to questions that no stage has seen, before and after PPO (+ good, - not, by the gold rule):"
