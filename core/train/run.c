@@ -91,6 +91,18 @@ static int open_data(struct run *r, struct error *err) {
     return 0;
 }
 
+/* Units computed at once: all of a step, unless told otherwise. */
+static uint32_t micro_of(const struct stage *s) {
+    const int64_t rollout = s->rollout.prompts * s->rollout.group;
+    int64_t micro = s->train.micro_batch;
+
+    if (micro == 0 && !s->on_policy)
+        micro = s->train.batch;
+    else if (micro == 0)
+        micro = s->train.minibatch > 0 ? s->train.minibatch : rollout;
+    return micro < INT32_MAX ? (uint32_t)micro : INT32_MAX;
+}
+
 static int settle_steps(struct run *r, struct error *err) {
     const struct stage *s = r->stage;
 
@@ -98,13 +110,7 @@ static int settle_steps(struct run *r, struct error *err) {
         return error_input(err, "stage %s: train.steps is needed: the model samples its data, which has no end", s->name);
     r->total = s->train.steps > 0 ? (uint64_t)s->train.steps : r->epochs * order_steps(&r->orders[r->main]);
     r->warmup = schedule_warmup(s->train.warmup, r->total);
-    if (s->train.micro_batch > 0)
-        r->micro = (uint32_t)s->train.micro_batch;
-    else if (s->on_policy)
-        r->micro = s->train.minibatch > 0 ? (uint32_t)s->train.minibatch
-                                          : (uint32_t)(s->rollout.prompts * s->rollout.group);
-    else
-        r->micro = (uint32_t)s->train.batch;
+    r->micro = micro_of(s);
     return 0;
 }
 

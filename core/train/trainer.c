@@ -188,9 +188,11 @@ static int each_token(struct pass *pass, struct model *value_head, const struct 
                       double temperature, float *out, struct error *err) {
     const struct batch_norms norms = {0};
     struct batch b = {0};
-    uint32_t *units = mem_array(chunk, sizeof(*units));
+    uint32_t *units;
     int rc = -1;
 
+    chunk = chunk < s->units ? chunk : s->units;
+    units = mem_array(chunk, sizeof(*units));
     if (units == NULL)
         return error_nomem(err, "a batch");
     for (uint32_t at = 0; at < s->units; at += chunk) {
