@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 #include "conform/conform.h"
-#include "plugin/verify.h"
+#include "plugin/loader.h"
 #include "ref/ref.h"
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct kind {
@@ -39,42 +35,40 @@ static int usage(FILE *out) {
     return out == stdout ? 0 : EXIT_USAGE;
 }
 
-static const struct rein_plugin *load(const char *path, uint32_t kind) {
-    const struct rein_plugin *(*entry)(uint32_t);
-    const struct rein_plugin *plugin;
-    char absolute[PATH_MAX];
+/* The same checks as when rein loads it, whatever folder it lies in. */
+static const struct rein_plugin *load(struct registry *registry, const char *path, uint32_t kind) {
     struct error err = {0};
-    void *handle;
+    const struct module *module;
 
     if (kind == REIN_KIND_BACKEND && !strcmp(path, "ref"))
         return &ref_plugin;
-    if (!realpath(path, absolute)) {
-        fprintf(stderr, "rein-conform: %s: %s\n", path, strerror(errno));
-        return NULL;
+    module = registry_open_file(registry, path, &err);
+    for (size_t i = 0; module && i < registry_count(registry); i++) {
+        const struct module *m = registry_at(registry, i);
+        if (m->plugin && m->plugin->kind == kind && strcmp(m->path, module->path) == 0)
+            return m->plugin;
     }
-    handle = dlopen(absolute, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        fprintf(stderr, "rein-conform: %s\n", dlerror());
-        return NULL;
-    }
-    *(void **)&entry = dlsym(handle, REIN_PLUGIN_ENTRY);
-    if (!entry) {
-        fprintf(stderr, "rein-conform: %s exports no %s\n", path, REIN_PLUGIN_ENTRY);
-        return NULL;
-    }
-    for (uint32_t i = 0; (plugin = entry(i)); i++)
-        if (plugin->abi != REIN_ABI_VERSION) {
-            fprintf(stderr, "rein-conform: %s was built for ABI %u.%u, this is %u.%u\n", path, plugin->abi >> 16,
-                    plugin->abi & 0xffffu, REIN_ABI_MAJOR, REIN_ABI_MINOR);
-            return NULL;
-        } else if (plugin->kind == kind) {
-            if (verify_plugin(plugin, &err) == 0)
-                return plugin;
-            fprintf(stderr, "rein-conform: %s: %s\n", path, err.text);
-            return NULL;
-        }
-    fprintf(stderr, "rein-conform: %s holds no plugin of that kind\n", path);
+    if (module)
+        error_input(&err, "%s: holds no %s", path, kind_name(kind));
+    fprintf(stderr, "rein-conform: %s\n", err.text);
     return NULL;
+}
+
+static int check(const struct kind *kind, const char *path) {
+    const struct rein_plugin *plugin;
+    struct registry *registry;
+    struct error err = {0};
+    int rc = EXIT_USAGE;
+
+    if (registry_create(NULL, &registry, &err) != 0) {
+        fprintf(stderr, "rein-conform: %s\n", err.text);
+        return error_exit_code(&err);
+    }
+    plugin = load(registry, path, kind->kind);
+    if (plugin)
+        rc = kind->check(plugin, path);
+    registry_free(registry);
+    return rc;
 }
 
 int main(int argc, char **argv) {
@@ -96,9 +90,7 @@ int main(int argc, char **argv) {
     if (nwords != 2)
         return usage(stderr);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-        if (!strcmp(kinds[i].name, words[0])) {
-            const struct rein_plugin *plugin = load(words[1], kinds[i].kind);
-            return plugin ? kinds[i].check(plugin, words[1]) : EXIT_USAGE;
-        }
+        if (!strcmp(kinds[i].name, words[0]))
+            return check(&kinds[i], words[1]);
     return usage(stderr);
 }
