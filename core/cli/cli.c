@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <rein/abi.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,6 +245,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv) {
     int rc;
 
     calm_threads();
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit of size is a failed write with a message, not a death */
     rc = dispatch(commands, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         log_print(LOG_ERROR, "cannot write to standard output");

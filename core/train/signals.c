@@ -8,7 +8,7 @@ static const int caught[] = {SIGINT, SIGTERM, SIGUSR1};
 enum { CAUGHT = sizeof(caught) / sizeof(caught[0]) };
 
 static volatile sig_atomic_t pending, interrupts, installed;
-static struct sigaction before[CAUGHT], before_pipe, before_size;
+static struct sigaction before[CAUGHT], before_pipe;
 
 static void on_signal(int number) {
     pending = number;
@@ -31,10 +31,9 @@ void signals_install(void) {
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < CAUGHT; i++)
         sigaction(caught[i], &action, &before[i]);
-    /* writes to a closed pipe and past a limit of size fail with a message instead of killing the run */
+    /* a write to a closed pipe fails with a message instead of killing the run */
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, &before_pipe);
-    sigaction(SIGXFSZ, &action, &before_size);
 }
 
 void signals_restore(void) {
@@ -43,7 +42,6 @@ void signals_restore(void) {
     for (int i = 0; i < CAUGHT; i++)
         sigaction(caught[i], &before[i], NULL);
     sigaction(SIGPIPE, &before_pipe, NULL);
-    sigaction(SIGXFSZ, &before_size, NULL);
     installed = 0;
 }
 
