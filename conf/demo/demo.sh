@@ -18,12 +18,15 @@ awk=${AWK:-awk}
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 
 started=$(date +%s)
+times=$(mktemp)
+trap 'rm -f "$times"' EXIT
+# seconds of computing, which other work on the machine does not lengthen: by the second line of `times`, before and after
+times >"$times"
 "$rein" run "$here/pipeline.yaml" --threads 1 --set output="$out" --overwrite "$@"
+times >>"$times"
 seconds=$(($(date +%s) - started))
-# seconds of computing, which other work on the machine does not lengthen: second line of `times`, user and system
-times >"$out/times.txt"
-cpu=$("$awk" 'NR == 2 { split($1, u, /[ms]/); split($2, s, /[ms]/); print int((u[1] + s[1]) * 60 + u[2] + s[2] + 1) }' \
-    "$out/times.txt")
+cpu=$("$awk" 'NR % 2 == 0 { split($1, u, /[ms]/); split($2, s, /[ms]/); last = now
+    now = (u[1] + s[1]) * 60 + u[2] + s[2] } END { printf "%d", now - last + 1 }' "$times")
 
 # One reply of each stage's model to every prompt that no stage has seen.
 held=$here/data/held-out.jsonl
