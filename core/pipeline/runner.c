@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "pipeline/resolved.h"
 #include "report/report.h"
+#include "train/signals.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +15,52 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define MARKER "pipeline.yaml" /* its being there makes a folder a run's */
+#define UNFINISHED MARKER ".tmp-"
+
 enum { LARGEST_PIPELINE = 8 << 20 };
+
+static bool is_unfinished(const char *name) {
+    return strncmp(name, UNFINISHED, sizeof(UNFINISHED) - 1) == 0;
+}
+
+/* Is nothing there, or only what a run leaves that was killed while it wrote its marker? */
+static bool folder_is_free(const char *path) {
+    struct dirent *entry;
+    DIR *dir = opendir(path);
+    bool empty = true;
+
+    if (dir == NULL)
+        return errno == ENOENT;
+    while (empty && (entry = readdir(dir)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || is_unfinished(entry->d_name);
+    closedir(dir);
+    return empty;
+}
+
+/* Removes unfinished markers or, with `all`, everything but the marker: a kill on the way leaves a folder that is
+ * still a run's. */
+static int clear_folder(const char *path, bool all, struct error *err) {
+    struct dirent *entry;
+    DIR *dir = opendir(path);
+    int rc = 0;
+
+    if (dir == NULL)
+        return error_errno_run(err, path, "cannot open folder");
+    while (rc == 0 && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        char *child;
+
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, MARKER) == 0 ||
+            !(all || is_unfinished(name)))
+            continue;
+        child = file_join(path, name);
+        rc = child ? file_remove_tree(child, err) : error_nomem(err, path);
+        free(child);
+    }
+    closedir(dir);
+    return rc;
+}
 
 static const struct node *output_node(const struct pipeline *p) {
     return node_get(p->document.root, "output");
@@ -54,7 +101,7 @@ static const char *input_inside(const struct pipeline *p, const char *folder) {
 }
 
 static int check_earlier_run(const struct pipeline *p, const struct runner_options *o, struct error *err) {
-    char *marker = file_join(p->output, "pipeline.yaml"), *folder = realpath(p->output, NULL);
+    char *marker = file_join(p->output, MARKER), *folder = realpath(p->output, NULL);
     const char *input;
     int rc = 0;
 
@@ -72,7 +119,7 @@ static int check_earlier_run(const struct pipeline *p, const struct runner_optio
 int runner_check(const struct pipeline *p, const struct runner_options *o, struct error *err) {
     if (file_exists(p->output) && !file_is_folder(p->output))
         return node_error(output_node(p), err, "%s is not a folder", p->output);
-    if (file_folder_is_empty(p->output))
+    if (folder_is_free(p->output))
         return 0;
     if (!o->resume && !o->overwrite)
         return node_error(output_node(p), err, "%s is not empty: --resume goes on with it, --overwrite removes it",
@@ -97,7 +144,7 @@ static int lock_folder(const char *path, struct error *err) {
 }
 
 static int write_pipeline(struct pipeline *p, bool resume, struct error *err) {
-    char *path = file_join(p->output, "pipeline.yaml"), *old;
+    char *path = file_join(p->output, MARKER), *old;
     struct buffer text = {0};
     int rc = path ? resolved_write(p, &text, err) : error_nomem(err, "pipeline");
 
@@ -139,15 +186,10 @@ int runner_run(struct pipeline *p, const struct runner_options *o, struct backen
     struct report *report = NULL;
     int lock, rc;
 
+    signals_install(); /* from here on there is something to leave in order */
     if (file_make_folder(p->output, err) != 0 || (lock = lock_folder(p->output, err)) < 0)
         return -1;
-    rc = 0;
-    if (o->overwrite && !file_folder_is_empty(p->output)) {
-        rc = file_remove_tree(p->output, err) || file_make_folder(p->output, err) ? -1 : 0;
-        close(lock);
-        lock = rc == 0 ? lock_folder(p->output, err) : -1;
-        rc = lock < 0 ? -1 : 0;
-    }
+    rc = clear_folder(p->output, o->overwrite, err);
     if (rc == 0)
         rc = write_pipeline(p, o->resume, err);
     if (rc == 0)
@@ -155,7 +197,6 @@ int runner_run(struct pipeline *p, const struct runner_options *o, struct backen
     if (rc == 0)
         rc = run_stages(p, o, backend, report_sink(report), err);
     report_free(report);
-    if (lock >= 0)
-        close(lock);
+    close(lock);
     return rc;
 }

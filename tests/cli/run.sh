@@ -132,6 +132,10 @@ touch mine/thesis.txt
 run run p.yaml --overwrite --set output=mine
 ok "--overwrite leaves other folders alone" says "is not the folder of an earlier run"
 ok "with all that is in them" [ -e mine/thesis.txt ]
+mkdir killed
+touch killed/pipeline.yaml.tmp-1
+run run p.yaml --resume --set output=killed
+ok "a run that was killed before it had begun is no obstacle" [ "$status" -eq 0 -a ! -e killed/pipeline.yaml.tmp-1 ]
 run run p.yaml --set output=sft.jsonl
 ok "a file as run folder" says "is not a folder"
 
