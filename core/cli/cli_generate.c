@@ -31,15 +31,15 @@ static int check_wishes(const struct command *self, const struct wishes *w) {
     if (w->prompt && w->prompts)
         return cli_usage(self, "give PROMPT or --prompts, not both");
     if (w->max_tokens < 1 || w->max_tokens > INT32_MAX)
-        return cli_usage(self, "--max-tokens must be at least 1");
+        return cli_usage(self, "--max-tokens must lie in [1, 2147483647]");
     if (!(w->temperature >= 0 && w->temperature <= 1e6))
-        return cli_usage(self, "--temperature must be at least 0");
+        return cli_usage(self, "--temperature must lie in [0, 1e6]");
     if (!(w->top_p > 0 && w->top_p <= 1))
         return cli_usage(self, "--top-p must lie above 0 and be at most 1");
     if (w->top_k < 0)
         return cli_usage(self, "--top-k must be at least 0");
     if (w->group < 1 || w->group > 4096)
-        return cli_usage(self, "--samples must be at least 1");
+        return cli_usage(self, "--samples must lie in [1, 4096]");
     return CLI_GO;
 }
 

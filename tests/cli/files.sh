@@ -86,4 +86,6 @@ ok "a file of another size is refused" refused 2
 printf '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}' >"$work/text.safetensors"
 run inspect "$work/text.safetensors"
 ok "a text file is no safetensors" refused 2
+run generate "$work/tiny.gguf" --max-tokens 99999999999
+ok "a length that is too large is told the limit" says "--max-tokens must lie in [1, 2147483647]"
 done_testing
