@@ -34,7 +34,7 @@ static const struct rein_param critic_rows[] = {
     {.name = "share", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, share), .choices = shares,
      .doc = "policy: a value head on the policy itself, in place of a model of its own."},
     {.name = "lr", .type = REIN_PARAM_REAL, .offset = offsetof(struct use_options, lr), .max = 10,
-     .doc = "Its learning rate; 0: the stage's."},
+     .doc = "Its learning rate; left out, the stage's."},
     {.name = "warmup_steps", .type = REIN_PARAM_INT, .offset = offsetof(struct use_options, warmup_steps), .max = 1e9,
      .doc = "Optimiser steps at the beginning that train the critic alone."},
     {.name = NULL},

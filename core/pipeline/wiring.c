@@ -160,8 +160,10 @@ static void fill_defaults(struct stage *s) {
     const struct rein_needs *main = &s->algorithms[0].needs;
     struct train_config *t = &s->train;
 
-    if (t->lr == 0)
+    if (!given(s, "train", "lr")) /* a 0 that is written is meant */
         t->lr = main->lr > 0 ? main->lr : 1e-5;
+    if (!given(s, "critic", "lr"))
+        s->critic.lr = t->lr;
     if (t->micro_batch == 0)
         t->micro_batch = s->on_policy ? t->minibatch : t->batch;
     if (t->epochs == 0 && (s->on_policy || t->steps == 0)) /* with steps alone the rows repeat as often as it takes */

@@ -43,7 +43,7 @@ static void settle(struct run *r) {
     const struct stage *s = r->stage;
     const struct rein_needs *needs = &r->learners[r->main].needs;
 
-    r->lr = s->train.lr > 0 ? s->train.lr : needs->lr > 0 ? needs->lr : 1e-5;
+    r->lr = s->train.lr;
     r->epochs = s->train.epochs > 0 ? (uint32_t)s->train.epochs : needs->epochs > 0 ? needs->epochs : 1;
     r->temperature = s->on_policy ? data_temperature(s, needs) : 1;
     r->max_tokens = s->on_policy ? data_max_tokens(s, needs) : 0;
@@ -208,13 +208,13 @@ static int report_step(struct run *r, const struct run_step *what, double factor
     add(&v, "grad_norm", x->grad_norm);
     if (r->trainer.critic_optimizer != NULL)
         add(&v, "critic_grad_norm", x->critic_grad_norm);
-    add(&v, "learning_rate", factor * (r->stage->model.lr > 0 ? r->stage->model.lr : r->lr));
+    add(&v, "learning_rate", factor * r->lr);
     v.count = metrics_values(&x->metrics, v.list, v.count, VALUES);
     v.count = metrics_values(&r->rollout_metrics, v.list, v.count, VALUES);
     add(&v, "num_tokens", (double)r->at.tokens);
     if (r->stage->on_policy) {
         add(&v, "episode", (double)r->at.episodes);
-        add(&v, "lr", factor * (r->stage->model.lr > 0 ? r->stage->model.lr : r->lr));
+        add(&v, "lr", factor * r->lr);
     }
     add(&v, "epoch", what->epoch);
     if (r->at.skipped > 0)

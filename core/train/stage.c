@@ -24,7 +24,7 @@ static const struct rein_param train_rows[] = {
     {TRAIN(minibatch, INT), .dflt = "0", .min = 0, .max = 1e6, .unit = "completions",
      .doc = "Completions of an optimiser step, where the model samples its own data; 0 for the whole rollout."},
     {TRAIN(lr, REAL), .dflt = "0", .min = 0, .max = 100,
-     .doc = "Learning rate at its highest; 0 takes the algorithm's own default."},
+     .doc = "Learning rate at its highest; left out, the algorithm's own default."},
     {TRAIN(schedule, CHOICE), .dflt = "linear", .choices = schedules,
      .doc = "The learning rate after the warm-up: down to 0 in a line or half a cosine, or constant."},
     {TRAIN(warmup, REAL), .dflt = "0", .min = 0, .max = 1,

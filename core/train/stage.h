@@ -21,7 +21,7 @@ struct train_config {
     int64_t batch;           /* off-policy: units of an optimiser step */
     int64_t micro_batch;     /* units computed at once; 0: batch (memory decides nothing silently) */
     int64_t minibatch;       /* on-policy: completions of an optimiser step; 0: the whole rollout */
-    double lr;               /* 0: the algorithm's default */
+    double lr;               /* at its highest */
     int64_t schedule;        /* SCHEDULE_* */
     double warmup;           /* share of the steps */
     double beta1, beta2, eps, weight_decay;
@@ -69,7 +69,7 @@ struct model_use {
     const char *from;              /* the name it goes by: "sft", "base", or the path as written */
     struct model_source source;    /* path of an earlier stage's output: does not exist before that stage ran */
     bool share;                    /* critic: {share: policy} */
-    double lr;                     /* 0: the stage's */
+    double lr;                     /* of a critic of its own */
     int64_t warmup_steps;          /* critic: critic-only steps first */
     const struct node *node;       /* for messages */
 };

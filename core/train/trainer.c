@@ -47,18 +47,17 @@ static int open_optimizers(const struct stage *s, struct trainer *t, double lr, 
     const struct optimizer_options options = {.beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
                                               .weight_decay = c->weight_decay, .max_grad_norm = c->max_grad_norm,
                                               .weight_decay_all = c->weight_decay_all != 0};
-    const double actor_lr = s->model.lr > 0 ? s->model.lr : lr, critic_lr = s->critic.lr > 0 ? s->critic.lr : lr;
 
     if (optimizer_create(t->backend, &options, &t->optimizer, err) != 0 ||
-        add_parameters(t->optimizer, t->actor, actor_lr, OWNER_ACTOR, err) != 0)
+        add_parameters(t->optimizer, t->actor, lr, OWNER_ACTOR, err) != 0)
         return -1;
     if (t->critic == NULL)
         return 0;
     if (t->shared)
-        return add_parameters(t->optimizer, t->critic, critic_lr, OWNER_CRITIC, err);
+        return add_parameters(t->optimizer, t->critic, lr, OWNER_CRITIC, err);
     if (optimizer_create(t->backend, &options, &t->critic_optimizer, err) != 0)
         return -1;
-    return add_parameters(t->critic_optimizer, t->critic, critic_lr, OWNER_CRITIC, err);
+    return add_parameters(t->critic_optimizer, t->critic, s->critic.lr, OWNER_CRITIC, err);
 }
 
 int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t needs, double lr, struct trainer *out,

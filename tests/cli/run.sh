@@ -100,6 +100,9 @@ ok "a column that the data lacks" says "rule.column: the first row of prompts.js
 ok "exits 2" refused 2
 
 # the run folder
+run run p.yaml --set one.train.lr=0
+ok "a learning rate of 0 is no default" grep -q '"learning_rate":0,' result/one/metrics.jsonl
+rm -r result
 run run p.yaml
 ok "run works" [ "$status" -eq 0 ]
 ok "run leaves stdout empty" [ ! -s "$work/out" ]
