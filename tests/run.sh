@@ -4,7 +4,8 @@
 # ones too.   tests/run.sh [BUILD-FOLDER [CONFIGURE-OPTION ...]]      REIN_FAST=1 leaves the slow tests out.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
-build=${1-$top/build-tests}
+umask 022
+build=${1-$("$top/conf/build-folder.sh" build-tests)}
 [ $# -eq 0 ] || shift
 jobs=-j$(nproc 2>/dev/null || echo 2)
 
