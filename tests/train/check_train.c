@@ -1,6 +1,7 @@
 /* Whole stages on a tiny random model. SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/tensors.h"
 #include "train/harness.h"
 #include "train/run.h"
 #include "train/signals.h"
@@ -103,6 +104,83 @@ START_TEST(micro_batches_make_no_difference) {
     /* the steps of one rollout: after it, sampling may take another turn at a rounding error */
     check_cuts("ppo", PPO, h.prompts, "critic: separate\ntrain: {epochs: 2, minibatch: 4, lr: 1.0e-2}", 16);
     check_cuts("ppo-shared", PPO, h.prompts, "critic: share\ntrain: {epochs: 2, minibatch: 4, lr: 1.0e-2}", 16);
+}
+END_TEST
+
+/* The weights after one step whose length is the gradient's: with a large eps, Adam's first step is lr g / (eps + |g|). */
+static float *one_plain_step(const char *format, const char *data, const char *extra, int64_t micro_batch, double lr,
+                             size_t *count, size_t *end) {
+    struct error err = {0};
+    struct tensors *t;
+    struct fixture f;
+    char name[64], *folder;
+    float *all = NULL;
+    size_t capacity = 0;
+
+    snprintf(name, sizeof(name), "plain-%lld-%d", (long long)micro_batch, lr < 1);
+    open_ok(&f, name, format, data, extra);
+    f.stage.train.steps = 1;
+    f.stage.train.micro_batch = micro_batch;
+    f.stage.train.batch = f.stage.train.minibatch = 8;
+    f.stage.train.lr = f.stage.critic.lr = lr;
+    f.stage.train.eps = 1;
+    f.stage.train.max_grad_norm = 0;
+    run_ok(&f, 1, false);
+    folder = file_join(f.stage.output, "model");
+    ck_assert_int_eq(tensors_open(folder, &t, &err), 0);
+    *count = 0;
+    for (size_t i = 0; i < tensors_count(t); i++) {
+        const struct tensor_info *info = tensors_at(t, i);
+        void *grown = all;
+
+        ck_assert_int_eq(mem_grow(&grown, &capacity, *count + info->elements, sizeof(float)), 0);
+        all = grown;
+        ck_assert_int_eq(tensors_read(t, info, 0, info->elements, REIN_F32, all + *count, &err), 0);
+        *count += info->elements;
+        end[i] = *count;
+        end[i + 1] = 0;
+    }
+    tensors_close(t);
+    free(folder);
+    ck_assert_int_eq(file_remove_tree(f.stage.output, &err), 0);
+    fixture_close(&f);
+    return all;
+}
+
+/* Every tensor's gradient of 1x8, 2x4 and 8x1 micro-batches, to 1e-5 of its largest element. */
+static void check_gradients(const char *format, const char *data, const char *extra) {
+    static const int64_t cuts[] = {4, 1};
+    size_t n, again, end[128], tensors = 0;
+    float *before = one_plain_step(format, data, extra, 8, 1e-30, &n, end);
+    float *whole = one_plain_step(format, data, extra, 8, 1, &again, end);
+
+    for (size_t c = 0; c < 2; c++) {
+        float *cut = one_plain_step(format, data, extra, cuts[c], 1, &again, end);
+
+        ck_assert_uint_eq(again, n);
+        for (size_t i = 0, k = 0; end[i]; i++, tensors++) {
+            double most = 0, off = 0, rounding = 0;
+
+            for (; k < end[i]; k++) {
+                most = fmax(most, fabs((double)whole[k] - before[k]));
+                off = fmax(off, fabs((double)whole[k] - cut[k]));
+                rounding = fmax(rounding, 0x1p-23 * fabs((double)whole[k]));
+            }
+            ck_assert_msg(most > 0, "tensor %zu has no gradient", i);
+            ck_assert_msg(off <= 1e-5 * most + rounding, "tensor %zu: %g of %g", i, off, most);
+        }
+        free(cut);
+    }
+    ck_assert_uint_gt(tensors, 20);
+    free(before);
+    free(whole);
+}
+
+START_TEST(every_gradient_is_the_same_however_the_step_is_cut) {
+    check_gradients(SFT, h.sft, "warmup: 0");
+    check_gradients(RM, h.pairs, "warmup: 0");
+    check_gradients(PPO, h.prompts, "critic: separate\ntrain: {epochs: 1, minibatch: 8, lr: 1.0e-2}");
+    check_gradients(PPO, h.prompts, "critic: share\ntrain: {epochs: 1, minibatch: 8, lr: 1.0e-2}");
 }
 END_TEST
 
@@ -264,6 +342,7 @@ int main(void) {
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, sft_learns);
     tcase_add_test(tc, micro_batches_make_no_difference);
+    tcase_add_test(tc, every_gradient_is_the_same_however_the_step_is_cut);
     tcase_add_test(tc, the_same_seed_gives_the_same_bits);
     tcase_add_test(tc, a_reward_model_learns_what_is_better);
     tcase_add_test(tc, ppo_raises_the_reward);
