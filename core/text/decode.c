@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_STEPS = 64, DEEPEST_SEQUENCE = 8, MOST_STRIPPED = 1 << 20 };
+enum { MOST_STEPS = 64, MOST_STRIPPED = 1 << 20 };
 enum step_kind { STEP_BYTE_LEVEL, STEP_BYTE_FALLBACK, STEP_FUSE, STEP_REPLACE, STEP_STRIP, STEP_METASPACE };
 
 static const char REPLACEMENT[] = "\xef\xbf\xbd"; /* U+FFFD */
@@ -85,22 +85,9 @@ static int parse_step(const json_t *json, const char *type, struct step *s, stru
     return s->text == NULL ? error_nomem(err, "a decoder") : 0;
 }
 
-static int parse(const json_t *json, int depth, struct decoder *d, struct error *err) {
-    const char *type;
+static int add(void *ctx, const json_t *json, const char *type, struct error *err) {
+    struct decoder *d = ctx;
 
-    if (field_type(json, "a decoder", &type, err) != 0)
-        return -1;
-    if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = json_object_get(json, "decoders");
-        if (!json_is_array(list))
-            return error_input(err, "the decoder 'Sequence' needs a list 'decoders'");
-        if (depth >= DEEPEST_SEQUENCE)
-            return error_input(err, "decoders are nested more than %d deep", DEEPEST_SEQUENCE);
-        for (size_t i = 0; i < json_array_size(list); i++)
-            if (parse(json_array_get(list, i), depth + 1, d, err) != 0)
-                return -1;
-        return 0;
-    }
     if (d->count == MOST_STEPS)
         return error_input(err, "more than %d decoders", MOST_STEPS);
     return parse_step(json, type, &d->steps[d->count++], err);
@@ -115,7 +102,7 @@ int decoder_parse(const json_t *json, struct decoder **out, struct error *err) {
     d = mem_zeros(1, sizeof *d);
     if (d == NULL)
         return error_nomem(err, "a decoder");
-    if (parse(json, 0, d, err) != 0) {
+    if (field_components(json, "decoder", "decoders", add, d, err) != 0) {
         decoder_free(d);
         return -1;
     }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/fields.h"
 
+#include <stdio.h>
+#include <string.h>
+
 const char *field_kind(const json_t *value) {
     if (value == NULL)
         return "nothing";
@@ -73,4 +76,40 @@ int field_type(const json_t *object, const char *what, const char **out, struct 
     if (*out == NULL)
         return error_input(err, "%s has no 'type'", what);
     return 0;
+}
+
+/* What a walk over the parts of a component carries. */
+struct walk {
+    const char *what, *list;
+    int (*one)(void *ctx, const json_t *part, const char *type, struct error *err);
+    void *ctx;
+};
+
+static int visit(const struct walk *w, const json_t *component, int depth, struct error *err) {
+    enum { DEEPEST = 8 };
+    const json_t *list = json_object_get(component, w->list);
+    const char *type;
+    char name[32];
+
+    snprintf(name, sizeof(name), "a %s", w->what);
+    if (field_type(component, name, &type, err) != 0)
+        return -1;
+    if (strcmp(type, "Sequence") != 0)
+        return w->one(w->ctx, component, type, err);
+    if (!json_is_array(list))
+        return error_input(err, "the %s 'Sequence' needs a list '%s'", w->what, w->list);
+    if (depth >= DEEPEST)
+        return error_input(err, "%ss are nested more than %d deep", w->what, DEEPEST);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (visit(w, json_array_get(list, i), depth + 1, err) != 0)
+            return -1;
+    return 0;
+}
+
+int field_components(const json_t *component, const char *what, const char *list,
+                     int (*one)(void *ctx, const json_t *part, const char *type, struct error *err), void *ctx,
+                     struct error *err) {
+    const struct walk w = {what, list, one, ctx};
+
+    return visit(&w, component, 0, err);
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MOST_STEPS = 64, DEEPEST_SEQUENCE = 8 };
+enum { MOST_STEPS = 64 };
 
 enum step_kind { STEP_UNICODE, STEP_LOWERCASE, STEP_STRIP, STEP_STRIP_ACCENTS, STEP_PREPEND, STEP_REPLACE };
 
@@ -73,22 +73,9 @@ static int parse_step(const json_t *json, const char *type, struct step *s, stru
     return s->text == NULL ? error_nomem(err, "a normalizer") : 0;
 }
 
-static int parse(const json_t *json, int depth, struct normalizer *n, struct error *err) {
-    const char *type;
+static int add(void *ctx, const json_t *json, const char *type, struct error *err) {
+    struct normalizer *n = ctx;
 
-    if (field_type(json, "a normalizer", &type, err) != 0)
-        return -1;
-    if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = json_object_get(json, "normalizers");
-        if (!json_is_array(list))
-            return error_input(err, "the normalizer 'Sequence' needs a list 'normalizers'");
-        if (depth >= DEEPEST_SEQUENCE)
-            return error_input(err, "normalizers are nested more than %d deep", DEEPEST_SEQUENCE);
-        for (size_t i = 0; i < json_array_size(list); i++)
-            if (parse(json_array_get(list, i), depth + 1, n, err) != 0)
-                return -1;
-        return 0;
-    }
     if (n->count == MOST_STEPS)
         return error_input(err, "more than %d normalizers", MOST_STEPS);
     return parse_step(json, type, &n->steps[n->count++], err);
@@ -103,7 +90,7 @@ int normalizer_parse(const json_t *json, struct normalizer **out, struct error *
     n = mem_zeros(1, sizeof *n);
     if (n == NULL)
         return error_nomem(err, "a normalizer");
-    if (parse(json, 0, n, err) != 0) {
+    if (field_components(json, "normalizer", "normalizers", add, n, err) != 0) {
         normalizer_free(n);
         return -1;
     }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_STEPS = 64, DEEPEST_SEQUENCE = 8 };
+enum { MOST_STEPS = 64 };
 
 /* https://github.com/openai/gpt-2/blob/master/src/encoder.py */
 #define GPT2_EXPRESSION "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
@@ -152,7 +152,8 @@ static int parse_metaspace(const json_t *json, struct pretokenizer *p, struct er
     return pattern_literal(mark, &s->pattern, err);
 }
 
-static int parse_one(const json_t *json, const char *type, struct pretokenizer *p, struct error *err) {
+static int add(void *ctx, const json_t *json, const char *type, struct error *err) {
+    struct pretokenizer *p = ctx;
     bool individual;
     enum behavior behavior;
 
@@ -179,25 +180,6 @@ static int parse_one(const json_t *json, const char *type, struct pretokenizer *
     return error_input(err, "the pre-tokenizer '%s' is not supported", type);
 }
 
-static int parse(const json_t *json, int depth, struct pretokenizer *p, struct error *err) {
-    const char *type;
-
-    if (field_type(json, "a pre-tokenizer", &type, err) != 0)
-        return -1;
-    if (strcmp(type, "Sequence") == 0) {
-        const json_t *list = json_object_get(json, "pretokenizers");
-        if (!json_is_array(list))
-            return error_input(err, "the pre-tokenizer 'Sequence' needs a list 'pretokenizers'");
-        if (depth >= DEEPEST_SEQUENCE)
-            return error_input(err, "pre-tokenizers are nested more than %d deep", DEEPEST_SEQUENCE);
-        for (size_t i = 0; i < json_array_size(list); i++)
-            if (parse(json_array_get(list, i), depth + 1, p, err) != 0)
-                return -1;
-        return 0;
-    }
-    return parse_one(json, type, p, err);
-}
-
 int pretokenizer_parse(const json_t *json, struct pretokenizer **out, struct error *err) {
     struct pretokenizer *p;
 
@@ -207,7 +189,7 @@ int pretokenizer_parse(const json_t *json, struct pretokenizer **out, struct err
     p = mem_zeros(1, sizeof *p);
     if (p == NULL)
         return error_nomem(err, "a pre-tokenizer");
-    if (parse(json, 0, p, err) != 0) {
+    if (field_components(json, "pre-tokenizer", "pretokenizers", add, p, err) != 0) {
         pretokenizer_free(p);
         return -1;
     }
