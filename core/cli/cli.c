@@ -234,11 +234,15 @@ static int dispatch(const struct command *const *commands, int argc, char **argv
     return unknown(commands, argv[1]);
 }
 
-/* GNU OpenMP's threads wait for each other by spinning for up to 20 ms before they sleep. When another process
- * wants the core that is spun away, a step takes ten times as long; a tenth of a millisecond is as good
- * on an idle machine. Read when the first module that uses OpenMP is loaded; the user's own value stays. */
+/* What libraries of modules read from the environment as they are loaded; the user's own values stay. */
 static void calm_threads(void) {
+    /* GNU OpenMP's threads wait for each other by spinning for up to 20 ms before they sleep. When another process
+     * wants the core that is spun away, a step takes ten times as long; a tenth of a millisecond is as good
+     * on an idle machine. */
     setenv("GOMP_SPINCOUNT", "2000", 0);
+    /* OpenBLAS runs single-threaded inside our own partition of the work. Threads of its own would only be started,
+     * and one that finds no memory for its buffers tries for ever, so that the process cannot end. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
 }
 
 int cli_main(const struct command *const *commands, int argc, char **argv) {

@@ -24,13 +24,10 @@ static const char *default_text(const struct rein_param *row) {
     switch (row->type) {
     case REIN_PARAM_BOOL:
         return "false";
-    case REIN_PARAM_INT:
-    case REIN_PARAM_REAL:
-        return "0";
     case REIN_PARAM_CHOICE:
         return row->choices[0];
     default:
-        return NULL;
+        return NULL; /* a number without a default is 0 to the plugin and "not given" to people */
     }
 }
 
