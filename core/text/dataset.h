@@ -61,7 +61,7 @@ struct dataset_options {
     uint32_t max_length;               /* longer units are dropped and counted; 0: no limit */
     uint32_t context;                  /* model's positions: pre-tokenised rows beyond it are refused; 0: no limit */
     uint32_t prompt_room;              /* prompts: at most this many tokens (context - max_tokens); 0: no limit */
-    bool strict_prompts;               /* a longer prompt is an error (check) instead of dropped with a warning (run) */
+    bool strict_prompts;               /* a longer prompt is an error instead of dropped with a warning */
     size_t vocabulary;                 /* ids must lie below */
     size_t limit;                      /* stop after this many units; 0: all */
 };
