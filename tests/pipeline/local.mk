@@ -10,3 +10,5 @@ tests_pipeline_check_plan_CFLAGS = $(TEST_CC)
 tests_pipeline_check_plan_LDADD = $(TEST_LINK)
 TESTS += tests/pipeline/check_pipeline tests/pipeline/check_plan
 endif
+TESTS += tests/pipeline/shipped.sh
+EXTRA_DIST += tests/pipeline/shipped.sh
