@@ -158,7 +158,7 @@ static int head_fill(struct model *m, const struct model_source *source, const s
         p->file_dtype = t->params[0]->file_dtype;
         if (param_allocate(t->backend, p, trainable, err))
             return -1;
-        return param_random(t->backend, p, source ? source->seed : 0, HEAD_NUMBER, deviation, err);
+        return param_random(t->backend, p, source ? source->head_seed : 0, HEAD_NUMBER, deviation, err);
     }
     if (weights_check_one(p, file, trainable, err) || param_allocate(t->backend, p, trainable, err))
         return -1;

@@ -19,6 +19,7 @@ struct model_source {
     const char *path;        /* Hugging Face folder or .gguf; with `random`: a folder with config.json and tokenizer.json */
     bool random;             /* weights normal(0, initializer_range) by seed; norms 1, biases 0; value head 0 */
     uint64_t seed;
+    uint64_t head_seed;      /* of a score head that no file has */
     enum model_head head;    /* SCORE: read from score.weight, else normal(0, 1/sqrt(hidden+1)); VALUE: from value.weight
                                 or score.weight, else 0 */
     uint32_t heads;          /* SCORE: how many there must be, or are drawn; 0: as many as the file has, else 1 */

@@ -15,7 +15,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define MARKER "pipeline.yaml" /* its being there makes a folder a run's */
+#define MARKER     "pipeline.yaml" /* its being there makes a folder a run's */
 #define UNFINISHED MARKER ".tmp-"
 
 enum { LARGEST_PIPELINE = 8 << 20 };
@@ -164,10 +164,12 @@ static int write_pipeline(struct pipeline *p, bool resume, struct error *err) {
 
 static int run_stages(struct pipeline *p, const struct runner_options *o, struct backend *backend,
                       const struct report_sink *sink, struct error *err) {
-    const struct stage_env env = {.backend = backend, .seed = p->seed, .resume = o->resume, .sink = sink};
-
     for (size_t i = 0; i < p->nstages; i++) {
         struct stage *s = &p->stages[i];
+        const struct stage_env env = {.backend = backend,
+                                      .seed = s->train.seed < 0 ? p->seed : (uint64_t)s->train.seed,
+                                      .resume = o->resume,
+                                      .sink = sink};
 
         if (o->resume && stage_done(s)) {
             log_info("stage %s was finished before", s->name);

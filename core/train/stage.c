@@ -43,6 +43,8 @@ static const struct rein_param train_rows[] = {
     {TRAIN(eval_every, INT), .dflt = "0", .min = 0, .max = 1e9, .unit = "steps",
      .doc = "Evaluate each time this many steps are done, and at the end; 0 for the end only."},
     {TRAIN(shuffle, BOOL), .dflt = "true", .doc = "A new order of the rows in each epoch, from the seed."},
+    {TRAIN(seed, INT), .dflt = "-1", .min = -1, .max = 9e18,
+     .doc = "Seed of this stage: order of rows, new score head, sampling; -1 takes the pipeline's."},
     {.name = NULL},
 };
 const struct params train_params = {"train", train_rows, sizeof(train_rows[0]), sizeof(struct train_config)};

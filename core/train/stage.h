@@ -29,6 +29,7 @@ struct train_config {
     double max_grad_norm;    /* 0: no clipping; for each separate model */
     int64_t eval_every;      /* steps; 0: at the end only */
     uint8_t shuffle;
+    int64_t seed;            /* -1: the pipeline's */
 };
 enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
 

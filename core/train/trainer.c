@@ -66,6 +66,7 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
 
     *out = (struct trainer){.backend = env->backend};
     source.trainable = true;
+    source.head_seed = env->seed;
     if (needs & REIN_NEED_SCORE)
         source.head = MODEL_SCORE;
     if (model_open(env->backend, &source, &out->actor, err) != 0 ||

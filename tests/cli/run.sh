@@ -169,4 +169,33 @@ run check p.yaml --device 99
 ok "a device that is not there" says "there is no device 99"
 run check p.yaml --threads -3
 ok "threads out of range" refused 2
+
+# seeds: a stage draws by the pipeline's, unless it has its own
+head -n 8 "$demo/data/pairs.jsonl" >pairs.jsonl
+cat >heads.yaml <<YAML
+rein: 1
+backend: ref
+seed: 5
+output: heads
+models:
+  tiny: {config: $demo/model, init: random}
+stages:
+YAML
+for stage in a:-1 b:-1 c:6; do
+    cat >>heads.yaml <<YAML
+  - name: ${stage%:*}
+    algorithm: {use: rm}
+    model: {from: tiny, head: score}
+    data: {train: pairs.jsonl}
+    train: {steps: 1, batch: 2, lr: 0, seed: ${stage#*:}}
+YAML
+done
+run run heads.yaml
+ok "reward models train" [ "$status" -eq 0 ]
+same() { cmp -s "heads/$1/model/model.safetensors" "heads/$2/model/model.safetensors"; }
+ok "one seed draws one head" same a b
+differ() { [ -s "heads/$1/model/model.safetensors" ] && ! same "$1" "$2"; }
+ok "another seed another" differ a c
+run run heads.yaml --set seed=6 --set output=heads2
+ok "the pipeline's seed draws all that is random" differ a ../heads2/a
 done_testing

@@ -93,7 +93,7 @@ END_TEST
 /* A classifier: no lm_head, one label, a pad token that no data holds. */
 START_TEST(score_heads_are_saved_as_classifiers) {
     char *folder = engine_model(PLAIN, true), *saved = engine_model("{}", false);
-    struct model_source source = {.path = folder, .head = MODEL_SCORE, .trainable = true, .seed = 3};
+    struct model_source source = {.path = folder, .head = MODEL_SCORE, .trainable = true, .head_seed = 3};
     uint8_t avoid[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x17}; /* all but 59 of 61 */
     float before[2], after[2];
     struct error err = {0};
