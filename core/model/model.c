@@ -364,7 +364,7 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
                     struct model_memory *out) {
     uint64_t parameters = config_parameters(c);
 
-    if (head != MODEL_LM && !c->tied)
+    if (head != MODEL_LM && !c->tied && c->labels == 0)
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
     if (head != MODEL_LM)
         parameters += (uint64_t)c->hidden;

@@ -336,7 +336,13 @@ static int add_reward(struct build *b, struct stage *s, const struct node *n) {
     s->nrewards++;
     if (params_visit(bound.marks.table, r->config, REIN_PARAM_MODEL, add_scored, &visit) != 0)
         return -1;
-    return instances_try_reward(b, bound.use, r);
+    if (instances_try_reward(b, s, bound.use, r) != 0)
+        return -1;
+    for (size_t i = 0; i + 1 < s->nrewards; i++)
+        if (r->members > 1 && s->rewards[i].members > 1 && r->members != s->rewards[i].members)
+            return build_fail(b, s, n, "reward %s has %u members where %s has %u; they must be as many, or one", r->name,
+                              r->members, s->rewards[i].name, s->rewards[i].members);
+    return 0;
 }
 
 static int read_rewards(struct build *b, struct stage *s) {

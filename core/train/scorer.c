@@ -110,7 +110,7 @@ static int perturb(const struct job *j, struct rows *r, uint32_t sample, struct 
     const struct pass_perturb how = {.kind = q->perturb, .site = q->site, .rate = q->rate, .keys = r->keys};
     const uint32_t purpose = q->perturb == REIN_PERTURB_NOISE ? RNG_NOISE : RNG_DROPOUT;
 
-    for (uint32_t i = 0; i < r->count; i++)
+    for (uint32_t i = 0; i < r->count && q->perturb != REIN_PERTURB_NONE; i++)
         r->keys[i] = rng_key(j->scorer->seed, purpose, q->sample + sample, q->completions->row_id[r->first + i]);
     return pass_perturb(j->m->pass, &how, r->count, err);
 }

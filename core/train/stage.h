@@ -93,6 +93,7 @@ struct stage_reward {
     bool normalise;                /* scores of a rollout to mean 0 and deviation 1 */
     double clip;                   /* then limited to plus and minus this; 0: no limit */
     const char *name;              /* `name:` or the plugin's */
+    uint32_t members;              /* of its family, found while checking the pipeline */
 };
 /* A model that a reward source names through a MODEL option. */
 struct stage_scored {
