@@ -4,6 +4,7 @@
 CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c \
 	backends/cpu-blas/isa/gemm.c \
 	backends/cpu-blas/isa/head.c backends/cpu-blas/isa/memory.c backends/cpu-blas/isa/norm.c \
+	backends/cpu-blas/isa/perturb.c \
 	backends/cpu-blas/isa/table.c backends/cpu-blas/isa/level.h backends/cpu-blas/isa/tile.h \
 	backends/cpu-blas/isa/vec.h backends/cpu-blas/kernels.h
 # -f switches rather than -O3, which CFLAGS would override

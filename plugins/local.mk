@@ -10,6 +10,7 @@ plugins_common_libcommon_la_SOURCES = \
 	plugins/common/family.c plugins/common/family.h \
 	plugins/common/gae.c plugins/common/gae.h \
 	plugins/common/kl.c plugins/common/kl.h \
+	plugins/common/scored.c plugins/common/scored.h \
 	plugins/common/module.h plugins/common/numeric.h plugins/common/options.h \
 	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
@@ -39,6 +40,7 @@ plugins_algorithms_grpo_grpo_la_LDFLAGS = $(MODULE_LINK)
 rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
 plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c
 plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rm_rm_la_LIBADD = $(PLUGIN_LINK)
 plugins_rewards_rm_rm_la_LDFLAGS = $(MODULE_LINK)
 plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/answer.c \
 	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h
@@ -46,3 +48,19 @@ plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
 plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)
 plugins_rewards_rule_rule_la_LDFLAGS = $(MODULE_LINK)
+
+# reward models asked more than once
+rewards_LTLIBRARIES += plugins/rewards/rm-ensemble/rm-ensemble.la plugins/rewards/rm-dropout/rm-dropout.la \
+	plugins/rewards/rm-perturb/rm-perturb.la
+plugins_rewards_rm_ensemble_rm_ensemble_la_SOURCES = plugins/rewards/rm-ensemble/rm-ensemble.c
+plugins_rewards_rm_ensemble_rm_ensemble_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rm_ensemble_rm_ensemble_la_LIBADD = $(PLUGIN_LINK)
+plugins_rewards_rm_ensemble_rm_ensemble_la_LDFLAGS = $(MODULE_LINK)
+plugins_rewards_rm_dropout_rm_dropout_la_SOURCES = plugins/rewards/rm-dropout/rm-dropout.c
+plugins_rewards_rm_dropout_rm_dropout_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rm_dropout_rm_dropout_la_LIBADD = $(PLUGIN_LINK)
+plugins_rewards_rm_dropout_rm_dropout_la_LDFLAGS = $(MODULE_LINK)
+plugins_rewards_rm_perturb_rm_perturb_la_SOURCES = plugins/rewards/rm-perturb/rm-perturb.c
+plugins_rewards_rm_perturb_rm_perturb_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_rm_perturb_rm_perturb_la_LIBADD = $(PLUGIN_LINK)
+plugins_rewards_rm_perturb_rm_perturb_la_LDFLAGS = $(MODULE_LINK)

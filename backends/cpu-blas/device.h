@@ -81,5 +81,6 @@ rein_status cpu_sum_squares(void *dev, const struct rein_sum_squares *a);
 rein_status cpu_axpy(void *dev, const struct rein_axpy *a);
 rein_status cpu_gather(void *dev, const struct rein_gather *a);
 rein_status cpu_cast(void *dev, const struct rein_cast *a);
+rein_status cpu_perturb(void *dev, const struct rein_perturb *a);
 
 #endif

@@ -78,6 +78,7 @@ struct cpu_kernels {
     double (*sum_squares)(const float *x, int64_t n);
     void (*axpy)(const struct rein_axpy *a, int64_t begin, int64_t end);
     void (*cast)(const struct rein_cast *a, int64_t begin, int64_t end);
+    void (*perturb)(const struct rein_perturb *a, int64_t begin, int64_t end);
 };
 
 extern const struct cpu_kernels cpu_kernels_baseline;

@@ -219,6 +219,7 @@ static const struct rein_kernels kernels = {
     .axpy = cpu_axpy,
     .gather = cpu_gather,
     .cast = cpu_cast,
+    .perturb = cpu_perturb,
 };
 
 static const struct rein_backend_ops ops = {

@@ -91,6 +91,22 @@ rein_status cpu_activation_dx(void *dev, const struct rein_activation_dx *a) {
     return REIN_OK;
 }
 
+static void run_perturb(void *ctx, int64_t begin, int64_t end) {
+    const struct call *c = ctx;
+
+    c->d->k->perturb(c->args, begin, end);
+}
+
+rein_status cpu_perturb(void *dev, const struct rein_perturb *a) {
+    struct call c = {dev, a, NULL};
+
+    if (a->kind != REIN_PERTURB_DROPOUT && a->kind != REIN_PERTURB_NOISE)
+        return REIN_ERR_UNSUPPORTED;
+    if (a->cols > 0)
+        parallel_ranges(dev, a->n, 1 + rows_of(a->cols) / 16, run_perturb, &c);
+    return REIN_OK;
+}
+
 static void fill_table(void *ctx, int64_t begin, int64_t end) {
     struct rope_table *t = ctx;
     int64_t half = t->head_dim / 2;

@@ -2,22 +2,17 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <rein/perturb.h>
 
 void rng_block(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t row, uint32_t position, uint32_t out[4]) {
-    uint32_t c0 = position, c1 = row, c2 = step, c3 = purpose;
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    rein_philox(seed, position, row, step, purpose, out);
+}
 
-    for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+uint64_t rng_key(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t row) {
+    uint32_t r[4];
 
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)p1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+    rng_block(seed, purpose, step, (uint32_t)(row >> 32), (uint32_t)row, r);
+    return (uint64_t)r[1] << 32 | r[0];
 }
 
 static double unit(uint32_t high, uint32_t low) {

@@ -16,11 +16,14 @@ enum rng_purpose {
     RNG_INIT = 1,    /* step: tensor number, row/position: element */
     RNG_SHUFFLE = 2, /* step: epoch */
     RNG_SAMPLE = 3,  /* step: rollout or call, row: completion, position: token */
-    RNG_DROPOUT = 4,
-    RNG_NOISE = 5,
+    RNG_DROPOUT = 4, /* step: optimiser step, row: of the data; or step: sample, row: completion */
+    RNG_NOISE = 5,   /* step: sample, row: completion */
+    RNG_BOOTSTRAP = 6, /* step: head, row: unit of the data */
 };
 
 void rng_block(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t row, uint32_t position, uint32_t out[4]);
+/* Two words of it, as the key of another sequence. */
+uint64_t rng_key(uint64_t seed, uint32_t purpose, uint32_t step, uint64_t row);
 /* Uniform in [0, 1) with 53 bits. */
 double rng_uniform(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t row, uint32_t position);
 /* Standard normal values (Box-Muller): element i depends on (seed, purpose, step, i) alone. */

@@ -81,7 +81,7 @@ static const struct {
     {"rope", check_rope},             {"activation", check_activation}, {"attention", check_attention},
     {"head", check_head},             {"sample", check_sample},       {"adamw", check_adamw},
     {"sum_squares", check_sum_squares}, {"axpy", check_axpy},         {"gather", check_gather},
-    {"cast", check_cast},
+    {"cast", check_cast},             {"perturb", check_perturb},
 };
 
 /* False when --only names none of them. */

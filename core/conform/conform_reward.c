@@ -135,11 +135,27 @@ static float made_up(const char *model, const char *text, uint64_t salt) {
 static rein_status fake_score(void *ctx, const struct rein_score_request *q, float *out) {
     const struct rein_completions *c = q->completions;
 
+    const uint32_t heads = REIN_HAS(q, struct rein_score_request, heads) && q->heads ? q->heads : 1;
+    const uint32_t samples = REIN_HAS(q, struct rein_score_request, samples) && q->samples ? q->samples : 1;
+
     (void)ctx;
     if (!q->model)
         return REIN_ERR_ARG;
-    for (uint32_t r = 0; r < c->rows; r++)
-        out[r] = made_up(q->model, c->completion[r], q->perturb ? c->row_id[r] * 31 + q->sample + 1 : 0);
+    for (uint32_t k = 0; k < samples * heads; k++)
+        for (uint32_t r = 0; r < c->rows; r++) {
+            const uint64_t draw = q->perturb ? c->row_id[r] * 31 + q->sample + k / heads + 1 : 0;
+            out[k * c->rows + r] = made_up(q->model, c->completion[r], draw * 67 + k % heads);
+        }
+    return REIN_OK;
+}
+
+/* Models whose names end with "heads" have three. */
+static rein_status fake_describe(void *ctx, const char *model, struct rein_scored_model *out) {
+    const size_t n = strlen(model);
+
+    (void)ctx;
+    out->heads = n >= 5 && !strcmp(model + n - 5, "heads") ? 3 : 1;
+    out->standard = 1;
     return REIN_OK;
 }
 
@@ -251,7 +267,7 @@ static void check_memory(const struct rein_plugin *plugin, const void *config, u
 
 int conform_reward(const struct rein_plugin *plugin, const char *path) {
     static const struct rein_scorer_1 scorer = {
-        .size = sizeof(scorer), .score = fake_score, .choice_logprobs = fake_choices};
+        .size = sizeof(scorer), .score = fake_score, .choice_logprobs = fake_choices, .describe = fake_describe};
     const struct rein_reward_ops *ops = plugin->ops;
     void *config = conform_config(plugin), *self = NULL;
     uint32_t members = 0;

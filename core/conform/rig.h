@@ -111,6 +111,7 @@ void check_sum_squares(struct rig *r);
 void check_axpy(struct rig *r);
 void check_gather(struct rig *r);
 void check_cast(struct rig *r);
+void check_perturb(struct rig *r);
 /* The reference's derivatives against differences of its own forward kernels. */
 void check_reference_gradients(void);
 

@@ -68,11 +68,22 @@ static int norm_back(const struct trunk *t, const struct norm_call *call, const 
     return backend_check(t->backend, t->backend->k.norm_dx(t->backend->dev, &a), "norm_dx", err);
 }
 
+/* The gradient of what attention or the MLP of a layer gave, from that of the sum it went into: through dropout it is
+ * in w->dxn. */
+static const float *output_back(const struct trunk *t, const struct flow *f, uint32_t place, struct work *w,
+                                struct error *err) {
+    if (!flow_drops(f))
+        return w->dx;
+    return flow_drop(t, f, place, w->dx, w->dxn, err) ? NULL : w->dxn;
+}
+
 /* The MLP: w->dx is the gradient of the layer's output and gets that of its middle added. */
-static int mlp_back(const struct trunk *t, const struct layer *l, struct work *w, struct acts *a, int64_t n,
-                    struct error *err) {
+static int mlp_back(const struct trunk *t, size_t index, struct work *w, const struct flow *f, struct error *err) {
+    const struct layer *l = &t->layers[index];
+    struct acts *a = &w->layers[index];
     struct backend *b = t->backend;
-    int64_t h = t->config.hidden, i = t->config.intermediate;
+    const float *dout = output_back(t, f, PLACE_MLP + 2 * (uint32_t)index, w, err);
+    int64_t n = f->n, h = t->config.hidden, i = t->config.intermediate;
     struct norm_call norm = {n, h, l->norm2, l->norm2_bias, a->mid, w->xn, a->rstd2, a->mean2};
     struct rein_activation_dx act = {
         .size = sizeof(act),
@@ -89,8 +100,8 @@ static int mlp_back(const struct trunk *t, const struct layer *l, struct work *w
         .dup = a->gate ? a->up : NULL,
     };
 
-    if (run_activation(t, a, n, w->act, err) ||
-        linear_back(t, l->down, l->down_bias, n, w->dx, w->act, w->dact, 0, err) ||
+    if (!dout || run_activation(t, a, n, w->act, err) ||
+        linear_back(t, l->down, l->down_bias, n, dout, w->act, w->dact, 0, err) ||
         backend_check(b, b->k.activation_dx(b->dev, &act), "activation_dx", err) || run_norm(t, &norm, err) ||
         linear_back(t, l->up, l->up_bias, n, a->up, w->xn, w->dxn, 0, err))
         return -1;
@@ -145,12 +156,15 @@ static int attend_back(const struct trunk *t, const struct layer *l, struct work
     return norm_back(t, &qn, w->dq, w->dq, 0, err) || norm_back(t, &kn, w->dk, w->dk, 0, err) ? -1 : 0;
 }
 
-static int attention_back(const struct trunk *t, const struct layer *l, struct work *w, struct acts *a,
-                          const struct flow *f, struct error *err) {
+static int attention_back(const struct trunk *t, size_t index, struct work *w, const struct flow *f,
+                          struct error *err) {
+    const struct layer *l = &t->layers[index];
+    struct acts *a = &w->layers[index];
+    const float *dout = output_back(t, f, PLACE_ATTENTION + 2 * (uint32_t)index, w, err);
     int64_t n = f->n;
     struct norm_call norm = {n, t->config.hidden, l->norm1, l->norm1_bias, a->x, w->xn, a->rstd1, a->mean1};
 
-    if (linear_back(t, l->o, l->o_bias, n, w->dx, a->att, w->datt, 0, err) || attend_back(t, l, w, a, f, err) ||
+    if (!dout || linear_back(t, l->o, l->o_bias, n, dout, a->att, w->datt, 0, err) || attend_back(t, l, w, a, f, err) ||
         run_norm(t, &norm, err) || linear_back(t, l->q, l->q_bias, n, w->dq, w->xn, w->dxn, 0, err) ||
         linear_back(t, l->k, l->k_bias, n, w->dk, w->xn, w->dxn, 1, err) ||
         linear_back(t, l->v, l->v_bias, n, w->dv, w->xn, w->dxn, 1, err))
@@ -177,8 +191,9 @@ int transformer_backward(const struct trunk *t, struct work *w, const struct flo
     if (norm_back(t, &last, w->dhidden, w->dx, 0, err))
         return -1;
     for (size_t i = t->nlayers; i-- > 0;)
-        if (mlp_back(t, &t->layers[i], w, &w->layers[i], f->n, err) ||
-            attention_back(t, &t->layers[i], w, &w->layers[i], f, err))
+        if (mlp_back(t, i, w, f, err) || attention_back(t, i, w, f, err))
             return -1;
+    if (flow_drops(f) && flow_drop(t, f, PLACE_EMBEDDING, w->dx, w->dx, err))
+        return -1;
     return backend_check(b, b->k.embedding_dw(b->dev, &embedding), "embedding_dw", err);
 }

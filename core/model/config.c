@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/suggest.h"
+#include "model/config_head.h"
 #include "model/json_read.h"
 
 #include <rein/backend.h>
@@ -261,38 +262,6 @@ static int read_tokens(struct json_reader *r, struct model_config *out) {
     return r->failed ? -1 : read_eos(r, out);
 }
 
-static bool ends_with(const char *text, const char *tail) {
-    const size_t a = strlen(text), b = strlen(tail);
-    return a >= b && strcmp(text + a - b, tail) == 0;
-}
-
-static int read_head(struct json_reader *r, struct model_config *out) {
-    const json_t *list = json_object_get(r->object, "architectures");
-    const json_t *labels = json_object_get(r->object, "id2label");
-    const char *architecture;
-    int64_t count;
-
-    out->labels = 0;
-    if (list == NULL || json_is_null(list))
-        return 0;
-    if (!json_is_array(list) || json_array_size(list) != 1 || !json_is_string(json_array_get(list, 0)))
-        return json_reader_fail(r, "key 'architectures' must be a list of one name");
-    architecture = json_string_value(json_array_get(list, 0));
-    if (ends_with(architecture, "ForCausalLM"))
-        return 0;
-    if (!ends_with(architecture, "ForSequenceClassification"))
-        return json_reader_fail(r, "architecture '%s' is neither %s nor %s", architecture, out->family->causal,
-                                out->family->classification);
-    count =
-        json_reader_int(r, "num_labels", 1, 1 << 20, json_is_object(labels) ? (int64_t)json_object_size(labels) : 2);
-    if (r->failed)
-        return -1;
-    if (count != 1)
-        return json_reader_fail(r, "a classifier with %lld labels; a reward model has one", (long long)count);
-    out->labels = 1;
-    return 0;
-}
-
 static int read_dtype(struct json_reader *r, struct model_config *out) {
     const char *name = json_reader_string(r, "dtype", json_reader_string(r, "torch_dtype", "float32"));
 
@@ -341,7 +310,7 @@ int config_parse(const json_t *root, const char *name, struct model_config *out,
     if (f->mlp_bias_key)
         out->mlp_bias = json_reader_bool(&r, "mlp_bias", f->mlp_bias);
     if (r.failed || read_rope(&r, out) != 0 || read_window(&r, out) != 0 || read_activation(&r, out) != 0 ||
-        read_tokens(&r, out) != 0 || read_head(&r, out) != 0 || read_dtype(&r, out) != 0)
+        read_tokens(&r, out) != 0 || config_read_head(&r, out) != 0 || read_dtype(&r, out) != 0)
         return -1;
     out->json = json_deep_copy(root);
     return out->json ? 0 : error_nomem(err, name);
@@ -517,23 +486,6 @@ static json_t *fresh_json(const struct model_config *c) {
     return o;
 }
 
-static int set_head(json_t *o, const struct model_config *c, bool score_head) {
-    int rc = json_object_set_new(o, "architectures",
-                                 json_pack("[s]", score_head ? c->family->classification : c->family->causal));
-
-    if (score_head) {
-        rc |= json_object_set_new(o, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
-        rc |= json_object_set_new(o, "label2id", json_pack("{s:i}", "LABEL_0", 0));
-        rc |= json_object_set_new(o, "num_labels", json_integer(1));
-    } else {
-        json_object_del(o, "id2label");
-        json_object_del(o, "label2id");
-        json_object_del(o, "num_labels");
-        json_object_del(o, "problem_type");
-    }
-    return rc;
-}
-
 int config_save(const struct model_config *c, bool score_head, const char *folder, struct error *err) {
     json_t *o = c->json ? json_deep_copy(c->json) : fresh_json(c);
     char *path = file_join(folder, "config.json"), *text = NULL;
@@ -554,7 +506,7 @@ int config_save(const struct model_config *c, bool score_head, const char *folde
     rc |= json_object_set_new(o, "bos_token_id", id_or_null(c->bos));
     rc |= json_object_set_new(o, "eos_token_id", eos_of(c));
     rc |= json_object_set_new(o, "pad_token_id", id_or_null(c->pad));
-    rc |= set_head(o, c, score_head);
+    rc |= config_write_head(o, c, score_head);
     if (rc == 0)
         text = json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (text == NULL || path == NULL)

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONFIG_MAX_EOS = 8 };
+enum { CONFIG_MAX_EOS = 8, CONFIG_MAX_HEADS = 64 };
 enum rope_kind { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 };
 
 /* What a family (a row of core/model/family.c) fixes beyond the numbers in config.json. */
@@ -43,6 +43,13 @@ struct model_family {
     int64_t window_size;          /* sliding_window when config.json does not say; 0: none */
 };
 
+/* Where the scores of each head lie, so that heads trained apart can be compared: kept in config.json as
+ * rein_score_mean and rein_score_deviation, which transformers passes over. */
+struct model_standard {
+    bool known;
+    double mean[CONFIG_MAX_HEADS], deviation[CONFIG_MAX_HEADS]; /* deviations are above 0 */
+};
+
 struct model_config {
     const struct model_family *family;
     int64_t vocabulary, hidden, layers, heads, kv_heads, head_dim, intermediate, positions;
@@ -57,7 +64,9 @@ struct model_config {
     int32_t bos, pad;               /* -1: none */
     int32_t eos[CONFIG_MAX_EOS];
     uint32_t neos;                  /* generation_config.json's list wins over config.json's */
-    int64_t labels;                 /* 1: a score head (…ForSequenceClassification), 0: language model */
+    int64_t labels;                 /* score heads (…ForSequenceClassification; several only with our own key
+                                       rein_heads, since labels mean something else), 0: language model */
+    struct model_standard standard;
     uint32_t dtype;                 /* REIN_F32/F16/BF16: torch_dtype / dtype; what we write back */
     json_t *json;                   /* the object as read, so that unknown keys survive saving; NULL for GGUF */
 };

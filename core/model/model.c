@@ -127,17 +127,33 @@ static const char *find_head(const struct tensors *file, enum model_head head) {
     return file && tensors_find(file, "score.weight") ? "score.weight" : NULL;
 }
 
-/* The score or value head of m: from the file, else random or zero as model.h says. */
-static int head_fill(struct model *m, const struct model_source *source, const struct tensors *file, bool trainable,
-                     struct error *err) {
+uint32_t model_source_heads(const struct model_source *source, const struct model_config *c) {
+    const uint32_t there = !source->random && c->labels > 0 ? (uint32_t)c->labels : 0;
+
+    if (source->head != MODEL_SCORE)
+        return 1;
+    return there ? there : source->heads ? source->heads : 1;
+}
+
+/* The score or value head of m: from the file, else random or zero as model.h says. `c`: the file's. */
+static int head_fill(struct model *m, const struct model_source *source, const struct tensors *file,
+                     const struct model_config *c, bool trainable, struct error *err) {
     struct trunk *t = m->trunk;
     const char *name = find_head(file, m->head);
     double deviation = m->head == MODEL_SCORE ? 1.0 / sqrt((double)t->config.hidden + 1) : 0.0;
+    const int64_t heads = source && c && m->head == MODEL_SCORE ? model_source_heads(source, c) : 1;
     struct model_param *p;
 
-    p = m->head_param = param_create(name ? name : "score.weight", 1, t->config.hidden, true, err);
+    if (name && source && source->heads && m->head == MODEL_SCORE && source->heads != heads)
+        return error_input(err, "%s: has %lld score heads, not %u", source->path, (long long)heads, source->heads);
+    if (name && c && m->head == MODEL_VALUE && c->labels > 1)
+        return error_input(err, "%s: has %lld score heads; a critic begins with one", source->path,
+                           (long long)c->labels);
+    p = m->head_param = param_create(name ? name : "score.weight", heads, t->config.hidden, true, err);
     if (!p)
         return -1;
+    if (m->head == MODEL_SCORE && name && c)
+        m->standard = c->standard;
     if (!name) {
         p->file_dtype = t->params[0]->file_dtype;
         if (param_allocate(t->backend, p, trainable, err))
@@ -186,9 +202,10 @@ int model_open(struct backend *b, const struct model_source *source, struct mode
         error_nomem(err, "model");
     else if ((m->trunk = trunk_create(b, source->path, source->trainable, err)) != NULL) {
         m->head = source->head;
+        m->random = source->random;
         rc = trunk_fill(m->trunk, source, file, err);
         if (rc == 0 && m->head != MODEL_LM)
-            rc = head_fill(m, source, file, source->trainable, err);
+            rc = head_fill(m, source, file, &m->trunk->config, source->trainable, err);
     }
     tensors_close(file);
     if (rc)
@@ -198,34 +215,46 @@ int model_open(struct backend *b, const struct model_source *source, struct mode
     return rc;
 }
 
+/* A head on the trunk of m, from the file that `source` names, if it names one. */
+static int share_head(struct model *m, const struct model_source *source, struct error *err) {
+    const bool trainable = source ? source->trainable : m->trunk->trainable;
+    struct model_config config;
+    struct tensors *file;
+    int rc;
+
+    if (!source || !source->path || source->random)
+        return head_fill(m, source, NULL, NULL, trainable, err);
+    if (tensors_open(source->path, &file, err))
+        return -1;
+    rc = tensors_is_gguf(file) ? tensors_config(file, &config, err) : config_load(source->path, &config, err);
+    if (rc == 0) {
+        rc = head_fill(m, source, file, &config, trainable, err);
+        config_free(&config);
+    }
+    tensors_close(file);
+    return rc ? -1 : 0;
+}
+
 int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
                 struct error *err) {
     struct trunk *t = with->trunk;
-    struct tensors *file = NULL;
     struct model *m;
-    int rc = 0;
 
     *out = NULL;
     if (head == MODEL_LM && !t->lm_head)
         return error_input(err, "%s: was opened without its language model head, which is to be shared", t->path);
-    if (head != MODEL_LM && source && source->path && !source->random && tensors_open(source->path, &file, err))
-        return -1;
     m = mem_zeros(1, sizeof(*m));
-    if (!m) {
-        tensors_close(file);
+    if (!m)
         return error_nomem(err, "model");
-    }
     m->trunk = t;
     t->references++;
     m->head = head;
-    if (head != MODEL_LM)
-        rc = head_fill(m, source, file, source ? source->trainable : t->trainable, err);
-    tensors_close(file);
-    if (rc)
+    if (head != MODEL_LM && share_head(m, source, err)) {
         model_close(m);
-    else
-        *out = m;
-    return rc;
+        return -1;
+    }
+    *out = m;
+    return 0;
 }
 
 static int trunk_clone(const struct trunk *from, struct trunk *to, struct error *err) {
@@ -254,7 +283,8 @@ int model_clone_frozen(const struct model *m, struct model **out, struct error *
     if (!copy->trunk || trunk_clone(from, copy->trunk, err))
         goto fail;
     if (m->head_param) {
-        p = copy->head_param = param_create(m->head_param->name, 1, from->config.hidden, true, err);
+        p = copy->head_param = param_create(m->head_param->name, m->head_param->w.rows, from->config.hidden, true, err);
+        copy->standard = m->standard;
         if (!p || param_copy(from->backend, p, m->head_param, false, err) || backend_sync(from->backend, err))
             goto fail;
     }
@@ -284,6 +314,18 @@ const struct tokenizer *model_tokenizer(const struct model *m) {
 
 enum model_head model_head(const struct model *m) {
     return m->head;
+}
+
+uint32_t model_heads(const struct model *m) {
+    return m->head_param ? (uint32_t)m->head_param->w.rows : 1;
+}
+
+const struct model_standard *model_standard(const struct model *m) {
+    return &m->standard;
+}
+
+void model_set_standard(struct model *m, const struct model_standard *s) {
+    m->standard = *s;
 }
 
 struct backend *model_backend(const struct model *m) {
@@ -322,7 +364,7 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
                     struct model_memory *out) {
     uint64_t parameters = config_parameters(c);
 
-    if (head != MODEL_LM && !c->tied)
+    if (head != MODEL_LM && !c->tied && c->labels == 0)
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
     if (head != MODEL_LM)
         parameters += (uint64_t)c->hidden;

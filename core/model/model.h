@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Trunk: embedding, decoder layers, final norm, language-model head. Head: the trunk's own language
- * model head, a score head or a value head (hidden -> 1). Actor and critic may share a trunk.
+ * model head, one or several score heads or a value head (hidden -> 1). Actor and critic may share a trunk.
  */
 #ifndef REIN_CORE_MODEL_H
 #define REIN_CORE_MODEL_H
@@ -22,6 +22,7 @@ struct model_source {
     uint64_t head_seed;      /* of a score head that no file has */
     enum model_head head;    /* SCORE: read from score.weight, else normal(0, 1/sqrt(hidden+1)); VALUE: from value.weight
                                 or score.weight, else 0 */
+    uint32_t heads;          /* SCORE: how many there must be, or are drawn; 0: as many as the file has, else 1 */
     bool trainable;          /* float32 weights and gradients; else weights stay in their file's dtype */
 };
 
@@ -45,6 +46,9 @@ int model_open(struct backend *b, const struct model_source *source, struct mode
 /* Another view on the same trunk (critic: {share: policy}); `source` gives the head, may be NULL. */
 int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
                 struct error *err);
+/* Would `source` have the very trunk of m, which was opened frozen and is as its files say: same folder, or same
+ * configuration, tokenizer and bytes of every tensor but the score head's? Then a head on m's trunk is enough. */
+int model_same_files(const struct model *m, const struct model_source *source, bool *same, struct error *err);
 /* A frozen copy of the current weights, as a reference for a model that is about to be trained. */
 int model_clone_frozen(const struct model *m, struct model **out, struct error *err);
 void model_close(struct model *m);
@@ -52,6 +56,10 @@ void model_close(struct model *m);
 const struct model_config *model_config(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m); /* owned by the trunk */
 enum model_head model_head(const struct model *m);
+uint32_t model_heads(const struct model *m); /* score heads; 1 for other models */
+/* Where the scores lie: as read with the model, or set at the end of its training; not known for other heads. */
+const struct model_standard *model_standard(const struct model *m);
+void model_set_standard(struct model *m, const struct model_standard *s);
 struct backend *model_backend(const struct model *m);
 bool model_same_trunk(const struct model *a, const struct model *b);
 
@@ -74,5 +82,7 @@ struct model_memory {
 };
 void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
                     struct model_memory *out);
+/* How many score heads model_open would give it. `c`: as model_check found it. */
+uint32_t model_source_heads(const struct model_source *source, const struct model_config *c);
 
 #endif

@@ -98,8 +98,9 @@ static int save_config(const struct model *m, const char *folder, const uint8_t 
 
     if (config_copy(&m->trunk->config, &c, err))
         return -1;
+    c.standard = m->standard;
     if (m->head != MODEL_LM) {
-        c.labels = 1;
+        c.labels = model_heads(m);
         c.pad = choose_pad(&c, avoid);
     } else {
         c.labels = 0;

@@ -2,19 +2,24 @@
 #include "model/pass.h"
 
 #include "base/mem.h"
+#include "model/dtype.h"
 #include "model/transformer.h"
+#include "model/weights.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Device arrays for n gathered rows, in one allocation. */
 struct rows {
     void *slab;
-    size_t capacity;
+    size_t capacity, heads;
     uint64_t bytes;
-    float *x, *dx;              /* [n][hidden] */
-    float *out, *lse, *entropy; /* [n] */
-    float *d_out, *d_entropy;   /* [n] */
-    int32_t *best;              /* [n] */
+    float *x, *dx;         /* [n][hidden] */
+    float *out, *d_out;    /* [n][heads] */
+    float *lse, *entropy;  /* [n] */
+    float *d_entropy;      /* [n] */
+    int32_t *best;         /* [n] */
 };
 
 struct pass {
@@ -27,6 +32,10 @@ struct pass {
     int32_t *ids, *positions; /* host copies, since the batch is the caller's */
     struct rein_segment *segments;
     size_t ids_capacity, positions_capacity, segments_capacity;
+    struct pass_perturb perturb; /* kind REIN_PERTURB_NONE: off. keys: per packed row, made for each use */
+    uint64_t *sequence_keys, *keys, *head_keys;
+    int32_t *head_positions;
+    size_t sequence_capacity, keys_capacity, head_capacity, head_positions_capacity;
     struct rows head, score; /* apart, since lse and entropy wait for the backward pass */
 };
 
@@ -56,6 +65,10 @@ void pass_free(struct pass *p) {
     free(p->ids);
     free(p->positions);
     free(p->segments);
+    free(p->sequence_keys);
+    free(p->keys);
+    free(p->head_keys);
+    free(p->head_positions);
     trunk_release(p->trunk);
     free(p);
 }
@@ -64,16 +77,16 @@ uint64_t pass_bytes(const struct pass *p) {
     return p->work[0].bytes + p->work[1].bytes + p->head.bytes + p->score.bytes;
 }
 
-static int rows_reserve(struct pass *p, struct rows *r, size_t n, struct error *err) {
+static int rows_reserve(struct pass *p, struct rows *r, size_t n, size_t heads, struct error *err) {
     struct backend *b = p->trunk->backend;
     size_t hidden = (size_t)p->trunk->config.hidden, columns, bytes;
     float *f;
 
-    if (r->slab && n <= r->capacity)
+    if (r->slab && n <= r->capacity && heads <= r->heads)
         return 0;
     rows_free(r, b);
     n = (n + 15) / 16 * 16;
-    if (!size_mul(hidden, 2, &columns) || !size_add(columns, 6, &columns) || !size_mul(n, columns, &bytes) ||
+    if (!size_mul(hidden, 2, &columns) || !size_add(columns, 4 + 2 * heads, &columns) || !size_mul(n, columns, &bytes) ||
         !size_mul(bytes, sizeof(float), &bytes))
         return error_nomem(err, "rows of the head");
     r->slab = backend_alloc(b, bytes, 1, err);
@@ -85,12 +98,14 @@ static int rows_reserve(struct pass *p, struct rows *r, size_t n, struct error *
     r->x = f;
     r->dx = f + n * hidden;
     f += 2 * n * hidden;
+    r->heads = heads;
     r->out = f;
-    r->lse = f + n;
-    r->entropy = f + 2 * n;
-    r->d_out = f + 3 * n;
-    r->d_entropy = f + 4 * n;
-    r->best = (int32_t *)(void *)(f + 5 * n);
+    r->d_out = f + n * heads;
+    f += 2 * n * heads;
+    r->lse = f;
+    r->entropy = f + n;
+    r->d_entropy = f + 2 * n;
+    r->best = (int32_t *)(void *)(f + 3 * n);
     return 0;
 }
 
@@ -145,6 +160,32 @@ static int take_batch(struct pass *p, const struct packed *batch, struct error *
     return 0;
 }
 
+int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count, struct error *err) {
+    p->perturb = (struct pass_perturb){.kind = REIN_PERTURB_NONE};
+    if (!how || how->kind == REIN_PERTURB_NONE)
+        return 0;
+    if (mem_grow((void **)&p->sequence_keys, &p->sequence_capacity, count, sizeof(*p->sequence_keys)))
+        return error_nomem(err, "keys");
+    if (count)
+        memcpy(p->sequence_keys, how->keys, count * sizeof(*p->sequence_keys));
+    p->perturb = *how;
+    p->perturb.keys = NULL;
+    return 0;
+}
+
+/* A key for every packed row, from those of the sequences. */
+static int spread_keys(struct pass *p, struct error *err) {
+    if (p->perturb.kind == REIN_PERTURB_NONE)
+        return 0;
+    if (mem_grow((void **)&p->keys, &p->keys_capacity, (size_t)p->flow.n, sizeof(*p->keys)))
+        return error_nomem(err, "keys");
+    for (uint32_t s = 0; s < p->flow.nsegments; s++)
+        for (int32_t i = 0; i < p->segments[s].q_rows; i++)
+            p->keys[p->segments[s].q_begin + i] = p->sequence_keys[s];
+    p->perturb.keys = p->keys;
+    return 0;
+}
+
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {
     struct trunk *t = p->trunk;
     struct work *w;
@@ -153,7 +194,10 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     w = &p->work[keep];
     p->current = NULL;
     p->targets = 0;
-    if (check_batch(t, batch, err) || take_batch(p, batch, err) || work_reserve(w, t, p->flow.n, keep, err) ||
+    if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err))
+        return -1;
+    p->flow.perturb = p->perturb.kind == REIN_PERTURB_NONE ? NULL : &p->perturb;
+    if (work_reserve(w, t, p->flow.n, keep, err) ||
         transformer_forward(t, w, &p->flow, err))
         return -1;
     if (keep && backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
@@ -231,7 +275,7 @@ int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, flo
     struct rows *r = &p->head;
     size_t bytes = t->n * sizeof(float);
 
-    if (check_targets(p, t, err) || rows_reserve(p, r, t->n, err) || gather(p, r, t->n, t->rows, err))
+    if (check_targets(p, t, err) || rows_reserve(p, r, t->n, 1, err) || gather(p, r, t->n, t->rows, err))
         return -1;
     struct rein_head a = {
         .size = sizeof(a),
@@ -297,13 +341,120 @@ static int check_view(const struct pass *p, const struct model *m, struct error 
     return 0;
 }
 
-int pass_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err) {
+/* The keys and positions of the rows that a head reads. */
+static int head_keys(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
+    if (spread_keys(p, err))
+        return -1;
+    if (mem_grow((void **)&p->head_keys, &p->head_capacity, n, sizeof(*p->head_keys)) ||
+        mem_grow((void **)&p->head_positions, &p->head_positions_capacity, n, sizeof(*p->head_positions)))
+        return error_nomem(err, "keys");
+    for (uint32_t i = 0; i < n; i++) {
+        p->head_keys[i] = p->keys[rows[i]];
+        p->head_positions[i] = p->positions[rows[i]];
+    }
+    return 0;
+}
+
+static bool head_drops(const struct pass *p) {
+    return p->perturb.kind == REIN_PERTURB_DROPOUT;
+}
+
+/* x through the dropout of the head's input, or a gradient back through it; in place. */
+static int head_drop(struct pass *p, uint32_t n, float *x, struct error *err) {
+    struct perturb_call call = {&p->perturb, n, p->head_keys, p->head_positions, place_head(p->trunk), x, x};
+
+    return run_perturb(p->trunk, &call, err);
+}
+
+/* r->x = what the head reads */
+static int head_input(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, struct error *err) {
     struct rows *r = &p->score;
 
-    if (check_view(p, m, err) || check_rows(p, n, rows, err) || rows_reserve(p, r, n, err) ||
-        gather(p, r, n, rows, err) || run_linear(p->trunk, m->head_param, NULL, n, r->x, r->out, 0, err))
+    if (check_view(p, m, err) || check_rows(p, n, rows, err) ||
+        rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, rows, err))
         return -1;
-    return backend_download(p->trunk->backend, out, r->out, n * sizeof(float), err);
+    return head_drops(p) && (head_keys(p, n, rows, err) || head_drop(p, n, r->x, err)) ? -1 : 0;
+}
+
+/* One head's scores by weights w + rate rms(w) z, with z of each row's own. */
+static void noisy_head(const struct pass *p, const float *w, uint32_t head, uint32_t heads, uint32_t n, const float *x,
+                       float *out) {
+    const size_t h = (size_t)p->trunk->config.hidden;
+    double squares = 0, deviation;
+
+    for (size_t c = 0; c < h; c++)
+        squares += (double)w[c] * w[c];
+    deviation = p->perturb.rate * sqrt(squares / (double)h);
+    for (uint32_t i = 0; i < n; i++) {
+        double sum = 0, z[4];
+
+        for (size_t c = 0; c < h; c++) {
+            if (c % 4 == 0) {
+                uint32_t word[4];
+                rein_philox(p->head_keys[i], (uint32_t)(c / 4), (uint32_t)p->head_positions[i],
+                            place_head(p->trunk) + head, p->perturb.kind, word);
+                rein_normals(word, z);
+            }
+            sum += (w[c] + deviation * z[c % 4]) * x[i * h + c];
+        }
+        out[(size_t)i * heads + head] = (float)sum;
+    }
+}
+
+/* On the host: next to a pass through the trunk it is nothing. */
+static int noisy_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out,
+                        struct error *err) {
+    const struct rein_weight *w = &m->head_param->w;
+    const size_t h = (size_t)w->cols, heads = (size_t)w->rows;
+    float *x = mem_array((size_t)n * h, sizeof(*x)), *weights = mem_array(heads * h, sizeof(*weights));
+    void *values = param_values(p->trunk->backend, m->head_param, err);
+    int rc = -1;
+
+    if (!x || !weights)
+        error_nomem(err, "head");
+    else if (values && head_keys(p, n, rows, err) == 0 &&
+             backend_download(p->trunk->backend, x, p->score.x, n * h * sizeof(*x), err) == 0) {
+        dtype_convert(values, w->dtype, weights, REIN_F32, heads * h);
+        for (size_t k = 0; k < heads; k++)
+            noisy_head(p, weights + k * h, (uint32_t)k, (uint32_t)heads, n, x, out);
+        rc = 0;
+    }
+    free(x);
+    free(weights);
+    free(values);
+    return rc;
+}
+
+int pass_head_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err) {
+    struct rows *r = &p->score;
+
+    if (head_input(p, m, n, rows, err))
+        return -1;
+    if (p->perturb.kind == REIN_PERTURB_NOISE && p->perturb.site == REIN_SITE_HEAD)
+        return noisy_scores(p, m, n, rows, out, err);
+    if (run_linear(p->trunk, m->head_param, NULL, n, r->x, r->out, 0, err))
+        return -1;
+    return backend_download(p->trunk->backend, out, r->out, n * (size_t)m->head_param->w.rows * sizeof(float), err);
+}
+
+int pass_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err) {
+    const uint32_t heads = model_heads(m);
+    float *each;
+    int rc;
+
+    if (heads < 2)
+        return pass_head_scores(p, m, n, rows, out, err);
+    each = mem_array((size_t)n * heads, sizeof(*each));
+    rc = each ? pass_head_scores(p, m, n, rows, each, err) : error_nomem(err, "scores");
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        double sum = 0;
+
+        for (uint32_t k = 0; k < heads; k++)
+            sum += (double)each[(size_t)i * heads + k];
+        out[i] = (float)(sum / heads);
+    }
+    free(each);
+    return rc;
 }
 
 int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, const float *d_out,
@@ -311,13 +462,14 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
     struct backend *b = p->trunk->backend;
     struct rows *r = &p->score;
 
-    if (check_view(p, m, err) || check_rows(p, n, rows, err) || rows_reserve(p, r, n, err) ||
-        gather(p, r, n, rows, err) || backend_upload(b, r->d_out, d_out, n * sizeof(float), err))
+    if (head_input(p, m, n, rows, err) ||
+        backend_upload(b, r->d_out, d_out, n * (size_t)m->head_param->w.rows * sizeof(float), err))
         return -1;
     if (m->head_param->grad && run_linear_dw(p->trunk, m->head_param, NULL, n, r->d_out, r->x, err))
         return -1;
     if (p->current->keep &&
-        (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) || scatter(p, r, n, rows, err)))
+        (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
+         (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, rows, err)))
         return -1;
     return backend_sync(b, err);
 }

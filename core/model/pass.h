@@ -11,6 +11,8 @@
 
 #include "model/model.h"
 
+#include <rein/reward.h>
+
 /* Ragged: sequence s is ids[offset[s] .. offset[s+1]], at positions 0, 1, 2 ... */
 struct packed {
     uint32_t count;
@@ -20,10 +22,21 @@ struct packed {
 
 struct pass;
 
+/* Dropout or noise. A sequence draws by its key and by the positions in it, whatever else is in the batch. */
+struct pass_perturb {
+    uint32_t kind, site;      /* REIN_PERTURB_*, REIN_SITE_* */
+    double rate;
+    const uint64_t *keys;     /* a key a sequence */
+};
+
 int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk of m */
 void pass_free(struct pass *p);
 uint64_t pass_bytes(const struct pass *p); /* of workspace held now */
 
+/* From now on, until it is called with NULL: pass_forward (REIN_SITE_ALL, REIN_SITE_EMBEDDING) and pass_scores (the head's
+ * input in REIN_SITE_ALL and REIN_SITE_HEAD; noise on the head's weights) are perturbed. The keys are those of the `count`
+ * sequences of the next, or of the last, pass_forward; they are copied. */
+int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count, struct error *err);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
 
@@ -40,8 +53,11 @@ int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, flo
 /* With the same targets as the last pass_logprobs. d_entropy may be NULL. Adds to gradients of lm_head. */
 int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const float *d_logp, const float *d_entropy,
                            struct error *err);
-/* The score or value head of view `m` at packed rows[i]; out is a host array [n]. */
+/* Every score head of view `m` at packed rows[i]; out is a host array [n][model_heads(m)]. */
+int pass_head_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err);
+/* The score (the mean over the heads) or value at packed rows[i]; out is a host array [n]. */
 int pass_scores(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, float *out, struct error *err);
+/* d_out: [n][model_heads(m)] */
 int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, const float *d_out,
                          struct error *err);
 /* Through the trunk; adds to its gradients. */

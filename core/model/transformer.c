@@ -177,6 +177,36 @@ int run_norm(const struct trunk *t, const struct norm_call *call, struct error *
     return backend_check(t->backend, t->backend->k.norm(t->backend->dev, &a), "norm", err);
 }
 
+int run_perturb(const struct trunk *t, const struct perturb_call *call, struct error *err) {
+    struct rein_perturb a = {
+        .size = sizeof(a),
+        .kind = call->how->kind,
+        .n = call->n,
+        .cols = t->config.hidden,
+        .ldx = t->config.hidden,
+        .ldy = t->config.hidden,
+        .keys = call->keys,
+        .positions = call->positions,
+        .rate = call->how->rate,
+        .site = call->place,
+        .x = call->x,
+        .y = call->y,
+    };
+
+    return backend_check(t->backend, t->backend->k.perturb(t->backend->dev, &a), "perturb", err);
+}
+
+bool flow_drops(const struct flow *f) {
+    return f->perturb && f->perturb->kind == REIN_PERTURB_DROPOUT && f->perturb->site == REIN_SITE_ALL;
+}
+
+int flow_drop(const struct trunk *t, const struct flow *f, uint32_t place, const float *x, float *y,
+              struct error *err) {
+    struct perturb_call call = {f->perturb, f->n, f->perturb->keys, f->positions, place, x, y};
+
+    return run_perturb(t, &call, err);
+}
+
 int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err) {
     struct rein_rope a = {
         .size = sizeof(a),
@@ -305,6 +335,29 @@ static int project(const struct trunk *t, const struct layer *l, const struct ac
     return run_rope(t, f, c->heads, a->q, 1, err) || run_rope(t, f, c->kv_heads, a->k, 1, err) ? -1 : 0;
 }
 
+/* out += w x + bias; with dropout what is added goes through `between` first. */
+static int add_output(const struct trunk *t, const struct flow *f, uint32_t place, struct model_param *w,
+                      const struct model_param *bias, const float *x, float *between, float *out, struct error *err) {
+    int64_t h = t->config.hidden;
+    struct rein_axpy add = {
+        .size = sizeof(add),
+        .n = f->n,
+        .cols = h,
+        .ldx = h,
+        .ldy = h,
+        .x = between,
+        .y = out,
+        .alpha = 1,
+        .beta = 1,
+    };
+
+    if (!flow_drops(f))
+        return run_linear(t, w, bias, f->n, x, out, 1, err);
+    if (run_linear(t, w, bias, f->n, x, between, 0, err) || flow_drop(t, f, place, between, between, err))
+        return -1;
+    return backend_check(t->backend, t->backend->k.axpy(t->backend->dev, &add), "axpy", err);
+}
+
 /* out may be a->mid: then the layer works in place. */
 static int layer_forward(const struct trunk *t, size_t index, struct work *w, const struct acts *a, float *out,
                          const struct flow *f, struct error *err) {
@@ -319,7 +372,8 @@ static int layer_forward(const struct trunk *t, size_t index, struct work *w, co
         return -1;
     if (a->mid != a->x && backend_copy(b, a->mid, a->x, bytes, err))
         return -1;
-    if (run_linear(t, l->o, l->o_bias, f->n, a->att, a->mid, 1, err) || run_norm(t, &second, err))
+    if (add_output(t, f, PLACE_ATTENTION + 2 * (uint32_t)index, l->o, l->o_bias, a->att, w->xn, a->mid, err) ||
+        run_norm(t, &second, err))
         return -1;
     if (l->gate && run_linear(t, l->gate, l->gate_bias, f->n, w->xn, a->gate, 0, err))
         return -1;
@@ -327,7 +381,7 @@ static int layer_forward(const struct trunk *t, size_t index, struct work *w, co
         return -1;
     if (out != a->mid && backend_copy(b, out, a->mid, bytes, err))
         return -1;
-    return run_linear(t, l->down, l->down_bias, f->n, w->act, out, 1, err);
+    return add_output(t, f, PLACE_MLP + 2 * (uint32_t)index, l->down, l->down_bias, w->act, w->xn, out, err);
 }
 
 static int embed(const struct trunk *t, const struct flow *f, float *out, struct error *err) {
@@ -341,7 +395,9 @@ static int embed(const struct trunk *t, const struct flow *f, float *out, struct
         .scale = t->embedding_scale,
     };
 
-    return backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err);
+    if (backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err))
+        return -1;
+    return f->perturb && f->perturb->site != REIN_SITE_HEAD ? flow_drop(t, f, PLACE_EMBEDDING, out, out, err) : 0;
 }
 
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {

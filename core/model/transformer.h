@@ -10,6 +10,7 @@
 #ifndef REIN_CORE_TRANSFORMER_H
 #define REIN_CORE_TRANSFORMER_H
 
+#include "model/pass.h"
 #include "model/trunk.h"
 
 /* What one layer leaves behind for the backward pass. xn and act(gate) * up are cheap and computed again. */
@@ -61,7 +62,15 @@ struct flow {
     const struct rein_segment *segments; /* kv and prefix rows: of the cache, if there is one */
     uint32_t nsegments;
     struct kv_cache *cache; /* NULL: keys and values are those of the n rows themselves */
+    const struct pass_perturb *perturb; /* NULL: none. Its keys are [n] here */
 };
+
+/* The places that draw from a row's key: 0 the embedding, 1 + 2 i the attention output of layer i, 2 + 2 i its MLP's,
+ * and the head's input past them. */
+enum { PLACE_EMBEDDING, PLACE_ATTENTION, PLACE_MLP };
+static inline uint32_t place_head(const struct trunk *t) {
+    return 1 + 2 * (uint32_t)t->nlayers;
+}
 
 /* Makes room for n rows, keep: for the backward pass too. Contents are lost when it grows. */
 int work_reserve(struct work *w, const struct trunk *t, int64_t n, bool keep, struct error *err);
@@ -90,6 +99,20 @@ struct norm_call {
     float *y, *rstd, *mean;
 };
 int run_norm(const struct trunk *t, const struct norm_call *call, struct error *err);
+/* y = x perturbed; y may be x */
+struct perturb_call {
+    const struct pass_perturb *how;
+    int64_t n;
+    const uint64_t *keys;
+    const int32_t *positions;
+    uint32_t place;
+    const float *x;
+    float *y;
+};
+int run_perturb(const struct trunk *t, const struct perturb_call *call, struct error *err);
+/* Is there dropout inside the trunk? Then, at place + 2 layer: */
+bool flow_drops(const struct flow *f);
+int flow_drop(const struct trunk *t, const struct flow *f, uint32_t place, const float *x, float *y, struct error *err);
 int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err);
 int run_activation(const struct trunk *t, const struct acts *a, int64_t n, float *y, struct error *err);
 int64_t attention_window(const struct model_config *c);

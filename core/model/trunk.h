@@ -38,7 +38,9 @@ struct trunk {
 struct model {
     struct trunk *trunk;
     enum model_head head;
-    struct model_param *head_param; /* score or value [1][hidden], else NULL */
+    bool random;                    /* drawn, not read */
+    struct model_param *head_param; /* score [heads][hidden] or value [1][hidden], else NULL */
+    struct model_standard standard; /* of a score head */
 };
 
 void trunk_release(struct trunk *t); /* frees it with the last reference */

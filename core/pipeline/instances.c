@@ -46,6 +46,11 @@ int instances_describe(struct build *b, const struct node *at, struct stage_algo
     return rc == 0 ? 0 : node_place(at, b->err);
 }
 
+struct asking {
+    const struct pipeline *p;
+    const struct stage *stage;
+};
+
 /* A scorer that is there, so that create() finds it, and cannot score: no model is loaded. */
 static rein_status no_score(void *ctx, const struct rein_score_request *request, float *out) {
     (void)ctx;
@@ -66,14 +71,33 @@ static rein_status no_choice(void *ctx, const char *model, const char *const *te
     return REIN_ERR_UNSUPPORTED;
 }
 
+/* What can be known of a model before it is loaded. `ctx` is the asking instance. */
+static rein_status describe_model(void *ctx, const char *model, struct rein_scored_model *out) {
+    const struct host_instance *h = ctx;
+    const struct asking *a = h->service_ctx;
+
+    for (size_t i = 0; i < a->stage->nscored; i++)
+        if (strcmp(a->stage->scored[i].name, model) == 0) {
+            bool standard;
+
+            pipeline_heads(a->p, &a->stage->scored[i].use, &out->heads, &standard);
+            out->heads = out->heads ? out->heads : 1;
+            out->standard = standard;
+            return REIN_OK;
+        }
+    return REIN_ERR_ARG;
+}
+
 static const void *offer(void *ctx, const char *id) {
-    static const struct rein_scorer_1 scorer = {.size = sizeof(scorer), .score = no_score, .choice_logprobs = no_choice};
+    static const struct rein_scorer_1 scorer = {
+        .size = sizeof(scorer), .score = no_score, .choice_logprobs = no_choice, .describe = describe_model};
 
     (void)ctx;
     return strcmp(id, REIN_SCORER_1) == 0 ? &scorer : NULL;
 }
 
-int instances_try_reward(struct build *b, const struct node *at, const struct stage_reward *r) {
+int instances_try_reward(struct build *b, const struct stage *s, const struct node *at, struct stage_reward *r) {
+    struct asking asking = {b->p, s};
     const struct rein_reward_ops *ops = r->plugin->ops;
     struct host_instance *h = host_create(r->plugin, &r->marks, b->err);
     void *self = NULL;
@@ -83,11 +107,13 @@ int instances_try_reward(struct build *b, const struct node *at, const struct st
     if (h == NULL)
         return -1;
     h->service = offer;
+    h->service_ctx = &asking;
     rc = host_check(h, ops->create(&h->table, r->config, &self), "create", b->err);
     if (rc == 0) {
         rc = host_check(h, ops->members(self, &members), "members", b->err);
         if (rc == 0 && members == 0)
             rc = error_run(b->err, "reward %s: members() says 0", r->plugin->name);
+        r->members = members;
         ops->destroy(self);
     }
     host_free(h);

@@ -8,7 +8,7 @@
 
 /* Creates the algorithm with its options once, to learn what it needs. `at`: where it is named. */
 int instances_describe(struct build *b, const struct node *at, struct stage_algorithm *a);
-/* Creates the reward source with its options once; models cannot be scored yet. */
-int instances_try_reward(struct build *b, const struct node *at, const struct stage_reward *r);
+/* Creates the reward source with its options once; models cannot be scored yet. Fills members. */
+int instances_try_reward(struct build *b, const struct stage *s, const struct node *at, struct stage_reward *r);
 
 #endif

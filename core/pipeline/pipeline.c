@@ -173,3 +173,46 @@ const struct stage *pipeline_stage(const struct pipeline *p, const char *name) {
             return &p->stages[i];
     return NULL;
 }
+
+const struct stage *pipeline_writer(const struct pipeline *p, const struct model_use *use) {
+    const struct stage *s = use->share ? NULL : pipeline_stage(p, use->from);
+    const size_t length = s ? strlen(s->output) : 0;
+
+    return s && strncmp(use->source.path, s->output, length) == 0 && strcmp(use->source.path + length, "/model") == 0
+               ? s : NULL;
+}
+
+static void heads_of_files(const struct model_source *source, uint32_t *heads, bool *standard) {
+    struct model_config c;
+
+    *heads = 0;
+    *standard = false;
+    if (source->random || !file_is_folder(source->path))
+        return;
+    if (config_load(source->path, &c, NULL) != 0) { /* what is wrong with it is said elsewhere */
+        *heads = 1;
+        *standard = true;
+        return;
+    }
+    *heads = (uint32_t)c.labels;
+    *standard = c.standard.known;
+    config_free(&c);
+}
+
+void pipeline_heads(const struct pipeline *p, const struct model_use *use, uint32_t *heads, bool *standard) {
+    const struct stage *s = pipeline_writer(p, use);
+
+    if (s == NULL) {
+        heads_of_files(&use->source, heads, standard);
+        return;
+    }
+    *heads = 0;
+    *standard = s->model.source.head == MODEL_SCORE;
+    if (*standard) {
+        bool unused;
+
+        pipeline_heads(p, &s->model, heads, &unused);
+        if (*heads == 0)
+            *heads = s->model.source.heads ? s->model.source.heads : 1;
+    }
+}

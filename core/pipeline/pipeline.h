@@ -39,6 +39,11 @@ int pipeline_load(const char *path, const char *const *sets, size_t nsets, struc
                   struct pipeline *out, struct error *err);
 void pipeline_free(struct pipeline *p);
 
+/* The earlier stage that writes what `use` reads, or NULL: it lies in files. */
+const struct stage *pipeline_writer(const struct pipeline *p, const struct model_use *use);
+/* The score heads that a model has before it is opened (0: none yet), and whether the place of its scores is kept with
+ * it. A stage still to come counts as done; files that cannot be read as having both. */
+void pipeline_heads(const struct pipeline *p, const struct model_use *use, uint32_t *heads, bool *standard);
 /* The stage of that name, or NULL. */
 const struct stage *pipeline_stage(const struct pipeline *p, const char *name);
 

@@ -25,20 +25,11 @@ struct planner {
 
 /* ---- where a model comes from --------------------------------------------------------------- */
 
-/* The earlier stage that writes what `use` reads, or NULL. */
-static const struct stage *writer(const struct pipeline *p, const struct model_use *use) {
-    const struct stage *s = use->share ? NULL : pipeline_stage(p, use->from);
-    const size_t length = s ? strlen(s->output) : 0;
-
-    return s && strncmp(use->source.path, s->output, length) == 0 && strcmp(use->source.path + length, "/model") == 0
-               ? s : NULL;
-}
-
 /* Follows stages back to files that are there now. */
 static const struct model_use *first_use(const struct pipeline *p, const struct model_use *use) {
     const struct stage *s;
 
-    while ((s = writer(p, use)) != NULL)
+    while ((s = pipeline_writer(p, use)) != NULL)
         use = &s->model;
     return use;
 }
@@ -91,16 +82,34 @@ static int check_vocabulary(struct planner *w, const struct stage *s, const char
     return 0;
 }
 
+/* Heads that are there are as many as are asked for; a critic begins with one. */
+static int check_heads(struct planner *w, const struct stage *s, const struct model_use *use) {
+    const struct node *at = node_get(use->node, "heads");
+    uint32_t heads;
+    bool unused;
+
+    if (use->share || use->source.head == MODEL_LM)
+        return 0;
+    pipeline_heads(w->p, use, &heads, &unused);
+    if (use->source.head == MODEL_SCORE && heads > 0 && use->source.heads > 0 && heads != use->source.heads)
+        return node_error(at ? at : from_node(use), w->err, "stage '%s': %s has %u score heads already, not %u", s->name,
+                          use->from, heads, use->source.heads);
+    if (use->source.head == MODEL_VALUE && heads > 1)
+        return node_error(from_node(use), w->err, "stage '%s': %s has %u score heads; a critic begins with one", s->name,
+                          use->from, heads);
+    return 0;
+}
+
 static int check_head(struct planner *w, const struct stage *s, const struct model_use *use, const struct origin *o) {
     const bool direct = first_use(w->p, use) == use;
 
     if (direct && use->source.head == MODEL_LM && o->config.labels > 0)
         return node_error(from_node(use), w->err, "stage '%s': %s is a classifier: it predicts no tokens", s->name,
                           use->source.path);
-    if (direct && use->source.head == MODEL_SCORE && !use->source.trainable && o->config.labels != 1)
+    if (direct && use->source.head == MODEL_SCORE && !use->source.trainable && o->config.labels < 1)
         return node_error(from_node(use), w->err, "stage '%s': %s is no reward model: it has no score head with one label",
                           s->name, use->source.path);
-    return 0;
+    return check_heads(w, s, use);
 }
 
 static int check_lengths(struct planner *w, const struct stage *s, const struct model_config *c) {
@@ -120,26 +129,47 @@ static int check_lengths(struct planner *w, const struct stage *s, const struct 
 
 /* ---- how much --------------------------------------------------------------------------------- */
 
+/* The model among the stage's rewards that is read from the same files, or NULL. */
+static const char *trunk_before(const struct plan_stage *ps, const struct model_use *use) {
+    for (size_t i = 0; i < ps->nmodels; i++) {
+        const struct plan_model *m = &ps->models[i];
+
+        if (m->reward && use->source.head == MODEL_SCORE && !use->source.trainable && !use->source.random &&
+            !m->use->source.random && strcmp(m->use->source.path, use->source.path) == 0)
+            return m->use->from;
+    }
+    return NULL;
+}
+
 static int add_model(struct planner *w, struct plan_stage *ps, const char *role, const struct model_use *use,
                      const struct origin *o) {
-    struct plan_model *m = &ps->models[ps->nmodels++];
+    struct plan_model *m = &ps->models[ps->nmodels];
     struct model_memory memory;
+    bool unused;
 
     m->role = role;
+    m->reward = strcmp(role, "reward") == 0;
     m->use = use;
-    m->shares = use->share;
-    if (use->share) {
-        m->parameters = (uint64_t)o->config.hidden;
-        m->bytes = m->parameters * 16;
+    m->with = use->share ? ps->stage->model.from : trunk_before(ps, use);
+    m->heads = 1;
+    if (use->source.head == MODEL_SCORE)
+        pipeline_heads(w->p, use, &m->heads, &unused);
+    if (m->heads == 0)
+        m->heads = use->source.heads ? use->source.heads : 1;
+    if (m->with) {
+        m->parameters = (uint64_t)o->config.hidden * m->heads;
+        m->bytes = m->parameters * (use->share ? 16 : 4);
     } else {
         model_estimate(&o->config, use->source.head, use->source.trainable, 0, &memory);
         m->parameters = config_parameters(&o->config);
         if (use->source.head != MODEL_LM) {
-            m->parameters -= o->config.tied ? 0 : (uint64_t)o->config.vocabulary * (uint64_t)o->config.hidden;
-            m->parameters += (uint64_t)o->config.hidden;
+            m->parameters -= o->config.tied || o->config.labels > 0
+                                 ? 0 : (uint64_t)o->config.vocabulary * (uint64_t)o->config.hidden;
+            m->parameters += (uint64_t)o->config.hidden * m->heads;
         }
         m->bytes = memory.weights + memory.training;
     }
+    ps->nmodels++;
     ps->bytes += m->bytes;
     return check_head(w, ps->stage, use, o);
 }

@@ -10,7 +10,9 @@
 struct plan_model {
     const char *role;           /* "model", "reference", "critic", "reward" */
     const struct model_use *use;
-    bool shares;                /* a head on the stage's model, not a model of its own */
+    bool reward;
+    const char *with;           /* the model whose trunk it is a head on; NULL: it has its own */
+    uint32_t heads;             /* score heads: members of an ensemble */
     uint64_t parameters;
     uint64_t bytes;             /* weights, gradients, optimiser's state */
 };

@@ -21,6 +21,18 @@ static void count_text(uint64_t n, struct buffer *out) {
         buffer_printf(out, "%.1f K", (double)n / 1e3);
 }
 
+static void print_line(const struct plan_model *m, const char *count, const char *size, struct buffer *out) {
+    const char *from = m->with && !m->reward ? "(shares the model)" : m->use->from;
+
+    buffer_printf(out, "  %-10s %-20s %-7s %-6s %10s parameters %10s", m->role, from,
+                  m->use->source.trainable ? "trained" : "frozen", head_name(m->use->source.head), count, size);
+    if (m->heads > 1)
+        buffer_printf(out, ", %u heads", m->heads);
+    if (m->with && m->reward)
+        buffer_printf(out, ", on the trunk of %s", m->with);
+    buffer_text(out, "\n");
+}
+
 static void print_model(const struct plan_model *m, struct buffer *out) {
     struct buffer count = {0}, size = {0};
 
@@ -29,9 +41,7 @@ static void print_model(const struct plan_model *m, struct buffer *out) {
     if (count.failed || size.failed)
         out->failed = true;
     else
-        buffer_printf(out, "  %-10s %-20s %-7s %-6s %10s parameters %10s\n", m->role,
-                      m->shares ? "(shares the model)" : m->use->from, m->use->source.trainable ? "trained" : "frozen",
-                      head_name(m->use->source.head), count.data, size.data);
+        print_line(m, count.data, size.data, out);
     buffer_free(&count);
     buffer_free(&size);
 }
@@ -69,9 +79,9 @@ static void json_text(const char *text, struct buffer *out) {
 static void json_model(const struct plan_model *m, struct buffer *out) {
     buffer_printf(out, "{\"role\": \"%s\", \"from\": ", m->role);
     json_text(m->use->from, out);
-    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"parameters\": %llu, \"bytes\": %llu}",
-                  m->shares ? "true" : "false", m->use->source.trainable ? "true" : "false",
-                  head_name(m->use->source.head), (unsigned long long)m->parameters, (unsigned long long)m->bytes);
+    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"heads\": %u, \"parameters\": %llu, \"bytes\": %llu}",
+                  m->with ? "true" : "false", m->use->source.trainable ? "true" : "false",
+                  head_name(m->use->source.head), m->heads, (unsigned long long)m->parameters, (unsigned long long)m->bytes);
 }
 
 void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit, struct buffer *out) {

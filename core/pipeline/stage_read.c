@@ -15,8 +15,9 @@
 /* model:, reference: and critic: */
 struct use_options {
     const char *from;
-    int64_t head, share, warmup_steps;
-    double lr;
+    int64_t head, heads, share, warmup_steps;
+    double lr, dropout;
+    uint8_t bootstrap;
 };
 static const char *const heads[] = {"lm", "score", "value", NULL}; /* in the order of enum model_head */
 static const char *const shares[] = {"none", "policy", NULL};
@@ -27,7 +28,18 @@ static const char *const shares[] = {"none", "policy", NULL};
 #define HEAD(usual)                                                                                                    \
     {.name = "head", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, head), .choices = heads,        \
      .dflt = usual, .doc = "lm predicts tokens, score rates a text, value rates each token."}
-static const struct rein_param model_rows[] = {FROM, HEAD("lm"), {.name = NULL}};
+static const struct rein_param model_rows[] = {
+    FROM, HEAD("lm"),
+    {.name = "heads", .type = REIN_PARAM_INT, .offset = offsetof(struct use_options, heads), .max = CONFIG_MAX_HEADS,
+     .doc = "Score heads on the one trunk, each drawn and trained by itself: an ensemble; left out, as many as the model "
+            "has, else 1."},
+    {.name = "bootstrap", .type = REIN_PARAM_BOOL, .offset = offsetof(struct use_options, bootstrap), .dflt = "false",
+     .doc = "Each of several heads learns from a sample of the data of its own, drawn with replacement."},
+    {.name = "dropout", .type = REIN_PARAM_REAL, .offset = offsetof(struct use_options, dropout), .max = 0.99,
+     .doc = "Share of the embedding, attention and MLP outputs and of the head's input that a reward model loses in "
+            "training."},
+    {.name = NULL},
+};
 static const struct rein_param reference_rows[] = {FROM, {.name = NULL}};
 static const struct rein_param critic_rows[] = {
     FROM, HEAD("value"),
@@ -95,6 +107,15 @@ static int read_model(struct build *b, struct stage *s) {
         return build_fail(b, s, node_get(n, "head"), "a value head belongs to a critic: use lm or score");
     use->source.trainable = true;
     use->source.head = (enum model_head)o->head;
+    use->source.heads = (uint32_t)o->heads;
+    use->dropout = o->dropout;
+    use->bootstrap = o->bootstrap != 0;
+    if (o->head != MODEL_SCORE && (o->heads > 0 || o->bootstrap || o->dropout > 0)) {
+        const char *key = o->heads > 0 ? "heads" : o->bootstrap ? "bootstrap" : "dropout";
+
+        return build_fail(b, s, node_get(n, key), "model.%s: only a reward model (head: score) has it%s", key,
+                          o->dropout > 0 ? ": a policy's ratio of probabilities would differ from 1" : "");
+    }
     return resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use);
 }
 
@@ -279,8 +300,25 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
     return 0;
 }
 
+/* normalise: and clip: of a reward */
+static int read_shaping(struct build *b, struct stage *s, const struct node *n, struct stage_reward *r) {
+    const struct node *normalise = node_get(n, "normalise"), *clip = node_get(n, "clip");
+    const char *expected = normalise ? node_read_bool(normalise, &r->normalise) : NULL;
+    char got[128];
+
+    if (expected != NULL)
+        return build_fail(b, s, normalise, "normalise: expected %s, got %s", expected,
+                          node_got(normalise, got, sizeof(got)));
+    expected = clip ? node_read_real(clip, &r->clip) : NULL;
+    if (expected != NULL)
+        return build_fail(b, s, clip, "clip: expected %s, got %s", expected, node_got(clip, got, sizeof(got)));
+    if (clip != NULL && !(r->clip > 0))
+        return build_fail(b, s, clip, "clip: must be above 0, got '%s'", clip->text);
+    return 0;
+}
+
 static int add_reward(struct build *b, struct stage *s, const struct node *n) {
-    static const char *const reserved[] = {"use", "name", "weight", NULL};
+    static const char *const reserved[] = {"use", "name", "weight", "normalise", "clip", NULL};
     struct stage_reward *r = &s->rewards[s->nrewards];
     const struct node *name = node_get(n, "name");
     struct scored_visit visit = {b, s, n};
@@ -290,7 +328,7 @@ static int add_reward(struct build *b, struct stage *s, const struct node *n) {
         return -1;
     *r = (struct stage_reward){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks,
                                .name = bound.plugin->name};
-    if (read_weight(b, s, n, false, &r->weight) != 0 || (name && node_string(name, &r->name, b->err) != 0))
+    if (read_weight(b, s, n, false, &r->weight) != 0 || read_shaping(b, s, n, r) != 0 || (name && node_string(name, &r->name, b->err) != 0))
         return -1;
     for (size_t i = 0; i < s->nrewards; i++)
         if (strcmp(s->rewards[i].name, r->name) == 0)
@@ -298,7 +336,13 @@ static int add_reward(struct build *b, struct stage *s, const struct node *n) {
     s->nrewards++;
     if (params_visit(bound.marks.table, r->config, REIN_PARAM_MODEL, add_scored, &visit) != 0)
         return -1;
-    return instances_try_reward(b, bound.use, r);
+    if (instances_try_reward(b, s, bound.use, r) != 0)
+        return -1;
+    for (size_t i = 0; i + 1 < s->nrewards; i++)
+        if (r->members > 1 && s->rewards[i].members > 1 && r->members != s->rewards[i].members)
+            return build_fail(b, s, n, "reward %s has %u members where %s has %u; they must be as many, or one", r->name,
+                              r->members, s->rewards[i].name, s->rewards[i].members);
+    return 0;
 }
 
 static int read_rewards(struct build *b, struct stage *s) {

@@ -14,7 +14,8 @@
 #define KERNELS(X)                                                                                                     \
     X(linear)                                                                                                          \
     X(linear_dx) X(linear_dw) X(embedding) X(embedding_dw) X(norm) X(norm_dx) X(rope) X(activation) X(activation_dx)   \
-        X(attention) X(attention_dx) X(head) X(head_dx) X(sample) X(adamw) X(sum_squares) X(axpy) X(gather) X(cast)
+        X(attention) X(attention_dx) X(head) X(head_dx) X(sample) X(adamw) X(sum_squares) X(axpy) X(gather) X(cast) \
+        X(perturb)
 
 /* Copies the plugin's table (maybe of an older size), then fills what is empty. */
 static int fill_kernels(struct backend *b, struct error *err) {

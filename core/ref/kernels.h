@@ -60,5 +60,6 @@ rein_status ref_sum_squares(void *dev, const struct rein_sum_squares *a);
 rein_status ref_axpy(void *dev, const struct rein_axpy *a);
 rein_status ref_gather(void *dev, const struct rein_gather *a);
 rein_status ref_cast(void *dev, const struct rein_cast *a);
+rein_status ref_perturb(void *dev, const struct rein_perturb *a);
 
 #endif

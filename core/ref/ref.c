@@ -26,6 +26,7 @@ static const struct rein_kernels kernels = {
     .axpy = ref_axpy,
     .gather = ref_gather,
     .cast = ref_cast,
+    .perturb = ref_perturb,
 };
 
 static rein_status probe(struct rein_probe *out) {

@@ -72,7 +72,7 @@ void batch_free(struct batch *b) {
                          b->logp,     b->entropy,  b->value,     b->score,     b->best,    b->d_logp,    b->d_entropy,
                          b->d_value,  b->d_score,  b->mask,      b->role,      b->label,   b->ended,     b->rank,
                          b->logp_old, b->logp_ref, b->value_old, b->advantage, b->return_, b->reward,    b->family,
-                         b->margin};
+                         b->margin,   b->scores,   b->d_scores};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         free(all[i]);

@@ -26,6 +26,8 @@ struct batch {
     float *logp, *entropy, *value, *score; /* filled by the models */
     int32_t *best;                 /* [tokens] most likely id */
     float *d_logp, *d_entropy, *d_value, *d_score;
+    float *scores, *d_scores;      /* [rows][heads] of a model with several score heads; score is their mean */
+    size_t scores_capacity, d_scores_capacity;
     uint8_t *mask, *role, *label, *ended;
     uint32_t *rank;
     float *logp_old, *logp_ref, *value_old, *advantage, *return_, *reward, *family, *margin;

@@ -17,6 +17,7 @@ core_libcore_la_SOURCES += \
 	core/train/scoring.c core/train/scoring.h \
 	core/train/signals.c core/train/signals.h \
 	core/train/stage.c core/train/stage.h \
+	core/train/standard.c core/train/standard.h \
 	core/train/state.c core/train/state.h \
 	core/train/step.c core/train/step.h \
 	core/train/trainer.c core/train/trainer.h

@@ -14,6 +14,8 @@ enum {
     EVAL_STEP = 1 << 30, /* evaluations draw from the same numbers each time, apart from any rollout's */
 };
 
+#define EVAL_ROWS ((uint64_t)1 << 62) /* and their completions are numbered apart from those of all rollouts */
+
 struct onpolicy {
     struct run *run;
     struct scorer *scorer;
@@ -66,7 +68,7 @@ static int collect(struct onpolicy *o, const struct dataset *prompts, const uint
     if (rollout_sample(&q, out, err) != 0)
         return -1;
     if (r->stage->nrewards > 0 &&
-        scoring_score(o->scoring, out, r->at.episodes, number, prefix, metrics, err) != 0) {
+        scoring_score(o->scoring, out, *prefix ? EVAL_ROWS : r->at.episodes, number, prefix, metrics, err) != 0) {
         /* a source only sees that its request failed: the reason may be a signal */
         signals_check(err);
         goto fail;

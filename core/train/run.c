@@ -8,6 +8,7 @@
 #include "train/save.h"
 #include "train/schedule.h"
 #include "train/signals.h"
+#include "train/standard.h"
 #include "train/state.h"
 
 #include <math.h>
@@ -264,7 +265,8 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
     const struct step_request request = {
         .parts = what->parts, .count = what->count, .micro = r->micro, .temperature = r->temperature,
         .max_tokens = what->max_tokens, .factor = factor, .critic_only = what->critic_only,
-        .on_policy = r->stage->on_policy, .compare_old = what->compare_old, .sink = r->env->sink};
+        .dropout = r->stage->model.dropout, .bootstrap = r->stage->model.bootstrap, .seed = r->env->seed,
+        .step = r->at.step, .on_policy = r->stage->on_policy, .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)
         return -1;
@@ -337,7 +339,7 @@ int run_finish(struct run *r, struct error *err) {
     int rc;
 
     r->at.eval_pending = r->eval_data.nunits > 0;
-    if (evaluate_if_pending(r, err) != 0)
+    if (evaluate_if_pending(r, err) != 0 || standard_measure(r, err) != 0)
         return run_stopped(r, err);
     rc = save_models(r, err);
     if (r->begun && sink != NULL && sink->end != NULL) {

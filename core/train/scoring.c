@@ -151,6 +151,34 @@ static int check_scores(const struct source *x, const float *scores, size_t coun
     return 0;
 }
 
+/* (x - mean) / deviation over everything that the source said of this rollout, all its members together: what sets them
+ * apart stays. Scores that are all equal become 0. An evaluation keeps the scale, so that evaluations compare. */
+static void normalise(float *scores, size_t count) {
+    double n = 0, mean = 0, squares = 0, deviation;
+
+    for (size_t i = 0; i < count; i++)
+        if (!isnan(scores[i])) {
+            const double away = (double)scores[i] - mean;
+
+            mean += away / ++n;
+            squares += away * ((double)scores[i] - mean);
+        }
+    deviation = n > 0 ? sqrt(squares / n) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (!isnan(scores[i]))
+            scores[i] = deviation > 0 ? (float)(((double)scores[i] - mean) / deviation) : 0;
+}
+
+static void shape(const struct source *x, float *scores, size_t count, bool eval) {
+    const float most = (float)x->spec->clip;
+
+    if (x->spec->normalise && !eval)
+        normalise(scores, count);
+    for (size_t i = 0; most > 0 && i < count; i++)
+        if (!isnan(scores[i])) /* fmin would take the limit for it */
+            scores[i] = fmaxf(-most, fminf(most, scores[i]));
+}
+
 /* family[k][row] += weight * score; `said` counts the opinions behind each element. */
 static void add_source(const struct source *x, const float *scores, uint32_t members, uint32_t rows, float *family,
                        uint8_t *said) {
@@ -230,6 +258,7 @@ int scoring_score(struct scoring *all, struct rollout *r, uint64_t first_row_id,
             check_scores(x, scores, (size_t)x->members * s->rows, err) != 0)
             goto out;
         describe(x, scores, s->rows, prefix, metrics);
+        shape(x, scores, (size_t)x->members * s->rows, *prefix != '\0');
         add_source(x, scores, all->members, s->rows, s->family, said);
     }
     rc = settle(s, said, err);

@@ -1,7 +1,8 @@
 /* core/train/scoring.h - the reward sources of a stage and what they say of a rollout.
  * SPDX-License-Identifier: MIT
  *
- * Sources are weighted and summed member by member; one of a single member counts for every member. NaN is no
+ * The scores of a source are normalised over the rollout and clipped if it says so, then weighted and summed member by
+ * member; one of a single member counts for every member. NaN is no
  * opinion. A row without any opinion gets reward 0 and is masked: nothing is learnt from it.
  */
 #ifndef REIN_CORE_SCORING_H

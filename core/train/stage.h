@@ -70,6 +70,8 @@ struct model_use {
     const char *from;              /* the name it goes by: "sft", "base", or the path as written */
     struct model_source source;    /* path of an earlier stage's output: does not exist before that stage ran */
     bool share;                    /* critic: {share: policy} */
+    double dropout;                /* of a reward model in training */
+    bool bootstrap;                /* each of its score heads learns from a draw of the data of its own */
     double lr;                     /* of a critic of its own */
     int64_t warmup_steps;          /* critic: critic-only steps first */
     const struct node *node;       /* for messages */
@@ -88,7 +90,10 @@ struct stage_reward {
     const void *config;
     struct params_marks marks;
     double weight;
+    bool normalise;                /* scores of a rollout to mean 0 and deviation 1 */
+    double clip;                   /* then limited to plus and minus this; 0: no limit */
     const char *name;              /* `name:` or the plugin's */
+    uint32_t members;              /* of its family, found while checking the pipeline */
 };
 /* A model that a reward source names through a MODEL option. */
 struct stage_scored {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/step.h"
 
+#include "base/mem.h"
+#include "base/rng.h"
 #include "train/signals.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Everything about the part in work. */
 struct work {
@@ -13,6 +16,7 @@ struct work {
     const struct step_part *part;
     struct batch_norms norms;
     struct trainer_forward how;
+    struct pass_perturb dropout;
     double sums[REIN_MAX_SUMS];
     char prefix[METRICS_NAME];
     struct step_result *out;
@@ -20,12 +24,38 @@ struct work {
 
 void step_free(struct step *s) {
     batch_free(&s->batch);
+    free(s->keys);
 }
 
 static uint32_t micro_count(const struct work *w, uint32_t at) {
     const uint32_t left = w->part->count - at;
 
     return left < w->request->micro ? left : w->request->micro;
+}
+
+/* Dropout of a row is its own, however the step is cut into micro-batches. */
+static int draw_dropout(struct work *w, uint32_t at, struct error *err) {
+    const struct step_request *q = w->request;
+    const struct samples *s = w->part->samples;
+    const uint64_t part = (uint64_t)(w->part - q->parts) << 32;
+    struct step *step = w->step;
+    uint32_t n = 0;
+
+    w->how.perturb = NULL;
+    if (q->dropout == 0 || q->eval)
+        return 0;
+    if (mem_grow((void **)&step->keys, &step->keys_capacity, step->batch.view.rows, sizeof(*step->keys)) != 0)
+        return error_nomem(err, "dropout");
+    for (uint32_t i = 0; i < micro_count(w, at); i++) {
+        const uint32_t unit = w->part->units[at + i];
+
+        for (uint32_t r = s->unit[unit]; r < s->unit[unit + 1]; r++)
+            step->keys[n++] = rng_key(q->seed, RNG_DROPOUT, (uint32_t)q->step, part | r);
+    }
+    w->dropout = (struct pass_perturb){
+        .kind = REIN_PERTURB_DROPOUT, .site = REIN_SITE_ALL, .rate = q->dropout, .keys = step->keys};
+    w->how.perturb = &w->dropout;
+    return 0;
 }
 
 static int load(struct work *w, uint32_t at, bool keep, struct error *err) {
@@ -37,6 +67,8 @@ static int load(struct work *w, uint32_t at, bool keep, struct error *err) {
         return -1;
     if (w->request->eval)
         b->view.flags |= REIN_BATCH_EVAL;
+    if (draw_dropout(w, at, err) != 0)
+        return -1;
     return trainer_forward(w->step->trainer, b, &w->how, err);
 }
 
@@ -73,6 +105,56 @@ static void scale(float *x, bool there, uint32_t n, double weight) {
         x[i] = (float)(x[i] * weight);
 }
 
+/* How often a unit is in the sample that a head learns from: Poisson(1), the online bootstrap of Oza and Russell 2001. */
+static double times_drawn(const struct step_request *q, uint32_t head, uint32_t unit) {
+    double u = rng_uniform(q->seed, RNG_BOOTSTRAP, head, unit, 0), p = exp(-1.0);
+    int times = 0;
+
+    for (; u >= p && times < 16; times++) {
+        u -= p;
+        p /= times + 1;
+    }
+    return times;
+}
+
+/* Every score head has a loss of its own; the step's is their mean. A unit's weight acts on its derivatives, which is the
+ * same for losses that are sums over units. */
+static int each_head(struct work *w, uint32_t at, uint32_t heads, double *loss, struct error *err) {
+    struct batch *b = &w->step->batch;
+
+    *loss = 0;
+    for (uint32_t k = 0; k < heads; k++) {
+        double one = 0;
+
+        for (uint32_t r = 0; r < b->view.rows; r++)
+            b->score[r] = b->scores[(size_t)r * heads + k];
+        if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), &one, err) != 0)
+            return -1;
+        *loss += one / heads;
+        metrics_merge(&w->out->metrics, w->prefix, &w->step->page.table);
+        for (uint32_t u = 0; u < b->view.units; u++) {
+            const double times = w->request->bootstrap ? times_drawn(w->request, k, w->part->units[at + u]) : 1;
+
+            for (uint32_t r = b->view.unit[u]; r < b->view.unit[u + 1]; r++)
+                b->d_scores[(size_t)r * heads + k] = (float)(times * (double)b->d_score[r] / heads);
+        }
+    }
+    return 0;
+}
+
+/* The loss and its derivatives; metrics. */
+static int find_loss(struct work *w, uint32_t at, double *loss, struct error *err) {
+    struct batch *b = &w->step->batch;
+    const uint32_t heads = model_heads(w->step->trainer->actor);
+
+    if (b->view.score != NULL && heads > 1 && !w->request->eval)
+        return each_head(w, at, heads, loss, err);
+    if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), loss, err) != 0)
+        return -1;
+    metrics_merge(&w->out->metrics, w->prefix, &w->step->page.table);
+    return 0;
+}
+
 static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *err) {
     struct batch *b = &w->step->batch;
     const double weight = w->part->learner->spec->weight;
@@ -81,11 +163,10 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
     if (!loaded && load(w, at, !w->request->eval, err) != 0)
         return -1;
     b->view.sums = w->part->learner->needs.sums ? w->sums : NULL;
-    if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), &loss, err) != 0)
+    if (find_loss(w, at, &loss, err) != 0)
         return -1;
     w->out->loss += weight * loss;
     w->out->tokens += b->packed.offset[b->packed.count];
-    metrics_merge(&w->out->metrics, w->prefix, &w->step->page.table);
     if (w->how.best)
         count_right(w);
     if (w->request->compare_old && b->view.logp_old != NULL && b->view.logp != NULL)
@@ -97,6 +178,8 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
         scale(b->d_entropy, b->view.entropy != NULL, b->view.tokens, weight);
         scale(b->d_value, b->view.value != NULL, b->view.tokens, weight);
         scale(b->d_score, b->view.score != NULL, b->view.rows, weight);
+        if (b->view.score != NULL && model_heads(w->step->trainer->actor) > 1)
+            scale(b->d_scores, true, b->view.rows * model_heads(w->step->trainer->actor), weight);
     }
     return trainer_backward(w->step->trainer, b, &w->how, w->request->critic_only, err);
 }

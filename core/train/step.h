@@ -29,6 +29,9 @@ struct step_request {
     bool critic_only;
     bool on_policy;
     bool compare_old;             /* report how far log-probabilities are from those of sampling */
+    double dropout;               /* of the actor, not in an evaluation */
+    bool bootstrap;               /* of its score heads */
+    uint64_t seed, step;          /* for their random numbers */
     const struct report_sink *sink; /* progress; may be NULL */
 };
 
@@ -44,6 +47,8 @@ struct step {
     struct trainer *trainer;
     struct batch batch;
     struct metrics_page page;
+    uint64_t *keys;               /* a key a row, for dropout */
+    size_t keys_capacity;
 };
 
 int step_run(struct step *s, const struct step_request *r, struct step_result *out, struct error *err);

@@ -118,8 +118,31 @@ static int forward_critic(struct trainer *t, struct batch *b, bool keep, struct 
     return 0;
 }
 
+/* Each head's score, and the mean. */
+static int forward_scores(struct trainer *t, struct batch *b, struct error *err) {
+    const uint32_t heads = model_heads(t->actor), rows = b->view.rows;
+
+    b->view.score = b->score;
+    if (heads == 1)
+        return pass_scores(t->actor_pass, t->actor, rows, b->last, b->score, err);
+    if (mem_grow((void **)&b->scores, &b->scores_capacity, (size_t)rows * heads, sizeof(*b->scores)) != 0 ||
+        mem_grow((void **)&b->d_scores, &b->d_scores_capacity, (size_t)rows * heads, sizeof(*b->d_scores)) != 0)
+        return error_nomem(err, "a micro-batch");
+    if (pass_head_scores(t->actor_pass, t->actor, rows, b->last, b->scores, err) != 0)
+        return -1;
+    for (uint32_t r = 0; r < rows; r++) {
+        double sum = 0;
+
+        for (uint32_t k = 0; k < heads; k++)
+            sum += (double)b->scores[(size_t)r * heads + k];
+        b->score[r] = (float)(sum / heads);
+    }
+    return 0;
+}
+
 int trainer_forward(struct trainer *t, struct batch *b, const struct trainer_forward *how, struct error *err) {
-    if (pass_forward(t->actor_pass, &b->packed, how->keep, err) != 0)
+    if (pass_perturb(t->actor_pass, how->perturb, b->packed.count, err) != 0 ||
+        pass_forward(t->actor_pass, &b->packed, how->keep, err) != 0)
         return -1;
     if (how->needs & REIN_NEED_LOGP) {
         const struct pass_targets targets = targets_of(b, how->temperature);
@@ -130,11 +153,8 @@ int trainer_forward(struct trainer *t, struct batch *b, const struct trainer_for
         b->view.logp = b->logp;
         b->view.entropy = b->entropy;
     }
-    if (how->needs & REIN_NEED_SCORE) {
-        if (pass_scores(t->actor_pass, t->actor, b->view.rows, b->last, b->score, err) != 0)
-            return -1;
-        b->view.score = b->score;
-    }
+    if ((how->needs & REIN_NEED_SCORE) && forward_scores(t, b, err) != 0)
+        return -1;
     if (how->needs & REIN_NEED_CRITIC)
         return forward_critic(t, b, how->keep, err);
     return 0;
@@ -176,7 +196,9 @@ int trainer_backward(struct trainer *t, struct batch *b, const struct trainer_fo
         reached = true;
     }
     if (how->needs & REIN_NEED_SCORE) {
-        if (pass_scores_backward(t->actor_pass, t->actor, b->view.rows, b->last, b->d_score, err) != 0)
+        const float *d_score = model_heads(t->actor) == 1 ? b->d_score : b->d_scores;
+
+        if (pass_scores_backward(t->actor_pass, t->actor, b->view.rows, b->last, d_score, err) != 0)
             return -1;
         reached = true;
     }

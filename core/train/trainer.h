@@ -34,6 +34,7 @@ struct trainer_forward {
     double temperature;
     bool keep;                      /* for a backward pass */
     bool best;                      /* the most likely ids too */
+    const struct pass_perturb *perturb; /* of the actor; NULL: none. A key for each row */
 };
 int trainer_forward(struct trainer *t, struct batch *b, const struct trainer_forward *how, struct error *err);
 /* Adds the gradients of batch->d_*; critic_only: nothing but the critic's. */

@@ -23,6 +23,7 @@
 #define REIN_BACKEND_H
 
 #include "host.h"
+#include "perturb.h"
 #include "plugin.h"
 
 /* Element types. Values are fixed. */
@@ -274,6 +275,22 @@ struct rein_cast {
     void *y;
 };
 
+/* Dropout (inverted) or Gaussian noise on rows of activations. Element c of row i is decided by word c % 4 of
+ * rein_philox(keys[i], c / 4, positions[i], site, kind), whatever else is in the call:
+ *   dropout  y = 0 where word < rein_dropout_below(rate), else x * rein_dropout_scale(rate)
+ *   noise    y = x + rate * rms(x[i]) * z, z from the four words by rein_normals
+ * With dy for x it is dropout's backward pass: the mask is drawn again. (rein/perturb.h) */
+struct rein_perturb {
+    uint32_t size, kind;     /* REIN_PERTURB_DROPOUT or REIN_PERTURB_NOISE */
+    int64_t n, cols, ldx, ldy;
+    const uint64_t *keys;    /* [host] [n] */
+    const int32_t *positions; /* [host] [n] */
+    double rate;             /* dropout: in [0, 1); noise: at least 0 */
+    uint32_t site, reserved;
+    const float *x;
+    float *y;                /* may be x */
+};
+
 /* A NULL slot, or one past `size`, means "not provided". On host-memory backends the
  * host then runs its reference kernel and says so once; device backends fill all. */
 struct rein_kernels {
@@ -298,6 +315,7 @@ struct rein_kernels {
     rein_status (*axpy)(void *dev, const struct rein_axpy *a);
     rein_status (*gather)(void *dev, const struct rein_gather *a);
     rein_status (*cast)(void *dev, const struct rein_cast *a);
+    rein_status (*perturb)(void *dev, const struct rein_perturb *a);
 };
 
 struct rein_probe {

@@ -6,6 +6,7 @@
 #include "plugin.h"
 #include "host.h"
 #include "algorithm.h"
+#include "perturb.h"
 #include "reward.h"
 #include "backend.h"
 #include "util.h"

@@ -8,6 +8,7 @@
 #define REIN_REWARD_H
 
 #include "host.h"
+#include "perturb.h"
 #include "plugin.h"
 
 /* A batch of finished completions. Everything is borrowed for the call. */
@@ -45,28 +46,38 @@ struct rein_reward_ops {
  * those of REIN_PARAM_MODEL options, so that the host could plan and load them. */
 #define REIN_SCORER_1 "rein.scorer/1"
 
-#define REIN_PERTURB_NONE      0u
-#define REIN_PERTURB_DROPOUT   1u /* rate: probability of dropping, at the sites below */
-#define REIN_PERTURB_NOISE     2u /* rate: deviation of Gaussian noise relative to the target's rms */
-#define REIN_SITE_HEAD         1u
-#define REIN_SITE_ALL          2u /* dropout: embedding, attention and MLP outputs */
-#define REIN_SITE_EMBEDDING    3u /* noise */
+/* Where REIN_PERTURB_* (rein/perturb.h) acts. */
+#define REIN_SITE_HEAD      1u /* dropout: the hidden state that the head reads; noise: the head's weights */
+#define REIN_SITE_ALL       2u /* dropout: embedding, attention and MLP outputs, and the head's input, as in training */
+#define REIN_SITE_EMBEDDING 3u /* noise: the embedded tokens */
 
 struct rein_score_request {
     uint32_t size;
     uint32_t perturb;          /* REIN_PERTURB_* */
     uint32_t site;             /* REIN_SITE_* */
-    uint32_t sample;           /* which draw: the same (seed, row_id, sample) gives the same score */
+    uint32_t sample;           /* the first draw: the same (seed, row_id, sample) gives the same score */
     double rate;
     const char *model;         /* a model with a score head */
     const struct rein_completions *completions;
+    uint32_t samples;          /* draws sample, sample + 1 ...; REIN_SITE_HEAD takes one pass for all; 0 counts as 1 */
+    uint32_t heads;            /* as many as the model has: a score of each head; 0 or 1: the mean over its heads */
+    uint32_t standardise;      /* 1: (score - mean) / deviation by what is kept with the model, head by head */
+    uint32_t reserved;
+};
+
+/* What a model of the pipeline is, known before it is loaded. */
+struct rein_scored_model {
+    uint32_t size;
+    uint32_t heads;            /* score heads on its trunk, at least 1 */
+    uint32_t standard;         /* 1: a mean and a deviation of its scores are kept with it */
+    uint32_t reserved;
 };
 
 /* The first argument of each function is the host->ctx of the asking instance. */
 struct rein_scorer_1 {
     uint32_t size;
     uint32_t reserved;
-    /* out[rows]: the score at each row's last token. With the policy's own tokenizer and
+    /* out[samples][heads][rows]: the score at each row's last token. With the policy's own tokenizer and
      * template the exact ids are scored; otherwise text or messages are rendered with the
      * scored model's own. [instance] */
     rein_status (*score)(void *ctx, const struct rein_score_request *request, float *out);
@@ -74,6 +85,8 @@ struct rein_scorer_1 {
      * text[rows], by a language model of the pipeline. [instance] */
     rein_status (*choice_logprobs)(void *ctx, const char *model, const char *const *text, uint32_t rows,
                                    const char *const *choices, uint32_t nchoices, float *out);
+    /* Allowed in create() too, when no model is loaded yet. [instance] */
+    rein_status (*describe)(void *ctx, const char *model, struct rein_scored_model *out);
 };
 
 #endif

@@ -28,6 +28,17 @@ static rein_status rein_failf(const struct rein_host *host, rein_status code, co
 }
 
 REIN_PRINTF(3, 4)
+static rein_status rein_fail_paramf(const struct rein_host *host, const char *param, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    return host->fail_param(host->ctx, param, text);
+}
+
+REIN_PRINTF(3, 4)
 static void rein_logf(const struct rein_host *host, uint32_t level, const char *fmt, ...) {
     char text[512];
     va_list ap;

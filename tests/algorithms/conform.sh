@@ -45,6 +45,14 @@ conforms algorithm grpo baseline=group beta=0.04 clip_high=0.3
 conforms algorithm grpo baseline=group beta=0.04 loss=gspo aggregate=min
 conforms algorithm grpo baseline=group beta=0.04 loss=grpo kl_correction=false ratio=ref dual_clip=1.5 scale=batch
 conforms reward rm model=judge
+conforms reward rm model=judge standardise=true
+conforms reward rm-ensemble 'models=[a,b,c]'
+conforms reward rm-ensemble 'models=[heads]' standardise=false
+conforms reward rm-ensemble 'models=[a,three-heads]'
+conforms reward rm-dropout model=judge
+conforms reward rm-dropout model=judge samples=1 rate=0.5 sites=all
+conforms reward rm-perturb model=judge
+conforms reward rm-perturb model=judge samples=3 rate=2 target=embedding
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true
 conforms reward rule kind=number column=answer hit=2 miss=-1

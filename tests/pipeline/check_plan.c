@@ -67,7 +67,7 @@ START_TEST(shared_critic_costs_a_head) {
 
     load(sets, 1);
     ck_assert_msg(plan_create(&p, UINT64_MAX, &plan, &err) == 0, "%s", err.text);
-    ck_assert(plan.stages[0].models[2].shares);
+    ck_assert(plan.stages[0].models[2].with);
     ck_assert_uint_lt(plan.stages[0].models[2].bytes, 10000);
     plan_free(&plan);
     pipeline_free(&p);

@@ -22,6 +22,10 @@ struct fake {
     const float *table;
 };
 static const struct fake *next;
+/* how the sources of score() are shaped, and whether it is an evaluation */
+static bool normalised;
+static double clipped;
+static const char *prefix = "";
 
 static rein_status fake_create(const struct rein_host *host, const void *config, void **self) {
     (void)host;
@@ -71,12 +75,13 @@ static int score(const struct fake *fakes, size_t count, const double *weights, 
     int rc;
 
     for (size_t i = 0; i < count; i++)
-        stage.rewards[i] = (struct stage_reward){.plugin = &plugin, .weight = weights[i], .name = i ? "b" : "a"};
+        stage.rewards[i] = (struct stage_reward){.plugin = &plugin, .weight = weights[i], .normalise = normalised,
+                                                  .clip = clipped, .name = i ? "b" : "a"};
     next = fakes;
     make_rollout(r);
     if (scoring_open(&stage, NULL, &s, err) != 0)
         return -1;
-    rc = scoring_score(s, r, 0, 0, "", m, err);
+    rc = scoring_score(s, r, 0, 0, prefix, m, err);
     scoring_close(s);
     return rc;
 }
@@ -137,6 +142,39 @@ START_TEST(no_opinion_is_not_a_zero) {
 }
 END_TEST
 
+/* (x - mean) / deviation of all that a source says, then clipped, then weighted; not in an evaluation, but clipped. */
+START_TEST(a_source_is_normalised_and_clipped) {
+    const float a[] = {1, NAN, 3, 5, 9, 2}, b[] = {7, 7, 7};
+    const struct fake fakes[] = {{2, a}, {1, b}};
+    const double weights[] = {2, 1}, mean = 4, deviation = sqrt(8); /* of 1 3 5 9 2, population */
+    static struct metrics m;
+    struct rollout r;
+    struct error err = {0};
+
+    normalised = true;
+    clipped = 1.25;
+    ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
+    for (int i = 0; i < 6; i++) {
+        const double x = (a[i] - mean) / deviation;
+
+        if (i != 1)
+            ck_assert_double_eq_tol(r.samples.family[i], 2 * fmax(-1.25, fmin(1.25, x)), 1e-6);
+    }
+    ck_assert_float_eq(r.samples.family[1], 0); /* only b spoke: all alike, so 0 */
+    ck_assert_float_eq_tol(r.samples.family[4], 2.5, 1e-6);
+    ck_assert_double_eq(metric(&m, "rewards/b/mean"), 7); /* what it said */
+    rollout_free(&r);
+    prefix = "eval_";
+    ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
+    ck_assert_float_eq(r.samples.family[0], 2 * 1 + 1.25);
+    ck_assert_float_eq(r.samples.family[4], 2 * 1.25 + 1.25);
+    rollout_free(&r);
+    prefix = "";
+    normalised = false;
+    clipped = 0;
+}
+END_TEST
+
 START_TEST(what_cannot_be_summed_is_refused) {
     static const float x[9] = {0};
     const float silent[] = {NAN, NAN, NAN}, endless[] = {0, INFINITY, 0};
@@ -184,6 +222,13 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
     struct tokenizer *t = NULL;
     struct host_instance *host = host_create(&plugin, NULL, NULL);
     struct ids ids = {0}, rendered = {0};
+    static const struct {
+        uint32_t kind, site;
+        double rate;
+    } odd[] = {{REIN_PERTURB_DROPOUT, REIN_SITE_EMBEDDING, 0.1}, {REIN_PERTURB_DROPOUT, REIN_SITE_HEAD, 1},
+               {REIN_PERTURB_DROPOUT, REIN_SITE_ALL, -0.1},      {REIN_PERTURB_NOISE, REIN_SITE_ALL, 0.1},
+               {REIN_PERTURB_NOISE, REIN_SITE_HEAD, -1},         {REIN_PERTURB_NOISE, REIN_SITE_HEAD, NAN},
+               {9, REIN_SITE_HEAD, 0.1}};
     const char *prompt = "the shop", *completion = " is open";
     const uint8_t ended = 1;
     uint32_t offset[2] = {0}, prompt_length;
@@ -220,9 +265,13 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
         ck_assert_int_eq(host_check(host, REIN_ERR_ARG, "score", &err), -1);
         ck_assert_ptr_nonnull(strstr(err.text, "nobody"));
         request.model = "judge";
-        request.perturb = REIN_PERTURB_DROPOUT;
-        ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_ERR_UNSUPPORTED);
-        host_check(host, REIN_OK, "score", NULL);
+        for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+            request.perturb = odd[i].kind;
+            request.site = odd[i].site;
+            request.rate = odd[i].rate;
+            ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_ERR_ARG);
+            host_check(host, REIN_OK, "score", NULL);
+        }
         request.perturb = REIN_PERTURB_NONE;
         scorer_close(scorer);
     }
@@ -268,6 +317,7 @@ int main(void) {
         return 1;
     tcase_add_test(tc, sources_are_summed_member_by_member);
     tcase_add_test(tc, no_opinion_is_not_a_zero);
+    tcase_add_test(tc, a_source_is_normalised_and_clipped);
     tcase_add_test(tc, what_cannot_be_summed_is_refused);
     tcase_add_test(tc, a_reward_model_reads_what_was_sampled);
     tcase_add_test(tc, choices_are_scored_by_their_tokens);

@@ -28,5 +28,6 @@ void LEVEL(adamw)(const struct rein_adamw *a, int64_t begin, int64_t end);
 double LEVEL(sum_squares)(const float *x, int64_t n);
 void LEVEL(axpy)(const struct rein_axpy *a, int64_t begin, int64_t end);
 void LEVEL(cast)(const struct rein_cast *a, int64_t begin, int64_t end);
+void LEVEL(perturb)(const struct rein_perturb *a, int64_t begin, int64_t end);
 
 #endif

@@ -32,4 +32,5 @@ const struct cpu_kernels LEVEL(cpu_kernels) = {
     .sum_squares = LEVEL(sum_squares),
     .axpy = LEVEL(axpy),
     .cast = LEVEL(cast),
+    .perturb = LEVEL(perturb),
 };

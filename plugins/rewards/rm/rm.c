@@ -1,17 +1,16 @@
 /* The score of one reward model. SPDX-License-Identifier: MIT */
-#include <rein/reward.h>
-#include <rein/util.h>
-
 #include "common/module.h"
+#include "common/scored.h"
 
 struct config {
     const char *model;
+    uint8_t standardise;
 };
 
 struct rm {
     const struct rein_host *host;
     const struct rein_scorer_1 *scorer;
-    const char *model;
+    struct config config;
 };
 
 static const struct rein_param params[] = {
@@ -19,20 +18,31 @@ static const struct rein_param params[] = {
      .type = REIN_PARAM_MODEL,
      .flags = REIN_PARAM_REQUIRED,
      .offset = offsetof(struct config, model),
-     .doc = "The reward model: a stage that trained one, or a model with a score head."},
+     .doc = "The reward model: a stage that trained one, or a model with a score head; of several heads the mean."},
+    {.name = "standardise",
+     .type = REIN_PARAM_BOOL,
+     .offset = offsetof(struct config, standardise),
+     .dflt = "false",
+     .doc = "Bring the score to mean 0 and deviation 1 by the numbers that are kept with the model."},
     {.name = NULL},
 };
 
 static rein_status rm_create(const struct rein_host *host, const void *config, void **self) {
-    const struct rein_scorer_1 *scorer = host->service(host->ctx, REIN_SCORER_1);
+    const struct config *c = config;
+    const struct rein_scorer_1 *scorer = scored_open(host);
+    rein_status status;
+    uint32_t heads;
     struct rm *m;
 
-    if (!scorer || !REIN_HAS(scorer, struct rein_scorer_1, score) || !scorer->score)
-        return host->fail(host->ctx, REIN_ERR_UNSUPPORTED, "the host cannot run reward models here");
+    if (!scorer)
+        return REIN_ERR_UNSUPPORTED;
+    status = scored_describe(host, scorer, c->model, c->standardise, &heads);
+    if (status != REIN_OK)
+        return status;
     m = host->alloc(host->ctx, sizeof(*m));
     if (!m)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
-    *m = (struct rm){.host = host, .scorer = scorer, .model = ((const struct config *)config)->model};
+    *m = (struct rm){.host = host, .scorer = scorer, .config = *c};
     *self = m;
     return REIN_OK;
 }
@@ -51,7 +61,7 @@ static rein_status rm_members(void *self, uint32_t *k) {
 static rein_status rm_score(void *self, const struct rein_completions *c, float *family) {
     const struct rm *m = self;
     struct rein_score_request request = {
-        .size = sizeof(request), .perturb = REIN_PERTURB_NONE, .model = m->model, .completions = c};
+        .size = sizeof(request), .model = m->config.model, .completions = c, .standardise = m->config.standardise};
 
     return m->scorer->score(m->host->ctx, &request, family);
 }
