@@ -97,6 +97,8 @@ START_TEST(early_reference_takes_no_room) {
     ck_assert_uint_eq(plan.stages[0].bytes, plan.stages[0].models[0].bytes);
     plan_print(&plan, UINT64_MAX, &out);
     ck_assert_ptr_nonnull(strstr(out.data, "before the first step"));
+    plan_json(&plan, &p, UINT64_MAX, &out);
+    ck_assert_ptr_nonnull(strstr(out.data, "\"early\": true}"));
     buffer_free(&out);
     plan_free(&plan);
     pipeline_free(&p);
