@@ -151,6 +151,7 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
     m->reward = strcmp(role, "reward") == 0;
     m->use = use;
     m->with = use->share ? ps->stage->model.from : trunk_before(ps, use);
+    m->early = use == &ps->stage->reference && !stage_keeps_reference(ps->stage);
     m->heads = 1;
     if (use->source.head == MODEL_SCORE)
         pipeline_heads(w->p, use, &m->heads, &unused);
@@ -170,8 +171,21 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         m->bytes = memory.weights + memory.training;
     }
     ps->nmodels++;
-    ps->bytes += m->bytes;
+    if (!m->early)
+        ps->bytes += m->bytes;
     return check_head(w, ps->stage, use, o);
+}
+
+/* What an early reference takes beyond the optimiser's two moments (of the three parts of training), which come after it. */
+static void add_early(struct plan_stage *ps, const struct origin *policy) {
+    struct model_memory memory;
+    uint64_t moments;
+
+    model_estimate(&policy->config, ps->stage->model.source.head, true, 0, &memory);
+    moments = memory.training / 3 * 2;
+    for (size_t i = 0; i < ps->nmodels; i++)
+        if (ps->models[i].early && ps->models[i].bytes > moments)
+            ps->bytes += ps->models[i].bytes - moments;
 }
 
 /* The longest line of a file, in bytes; 0 when it is compressed or cannot be read. */
@@ -248,6 +262,7 @@ static int plan_stage(struct planner *w, const struct stage *s, struct plan_stag
         if (find_origin(w, &s->reference, &other) != 0 || add_model(w, ps, "reference", &s->reference, other) != 0 ||
             check_vocabulary(w, s, "reference", &s->reference, other, policy) != 0)
             return -1;
+        add_early(ps, policy);
     }
     if (s->critic.present) {
         if (find_origin(w, s->critic.share ? &s->model : &s->critic, &other) != 0 ||

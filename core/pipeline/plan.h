@@ -11,6 +11,7 @@ struct plan_model {
     const char *role;           /* "model", "reference", "critic", "reward" */
     const struct model_use *use;
     bool reward;
+    bool early;                 /* a reference that is asked about the data before the first step, and then let go */
     const char *with;           /* the model whose trunk it is a head on; NULL: it has its own */
     uint32_t heads;             /* score heads: members of an ensemble */
     uint64_t parameters;
@@ -20,7 +21,7 @@ struct plan_stage {
     const struct stage *stage;
     struct plan_model *models;
     size_t nmodels;
-    uint64_t bytes;             /* of the models */
+    uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns */
     uint64_t work;              /* activations of the largest micro-batch and the sampling cache, estimated from above */
 };
 struct plan {

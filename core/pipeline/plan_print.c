@@ -56,6 +56,9 @@ void plan_print(const struct plan *plan, uint64_t limit, struct buffer *out) {
         buffer_text(out, "\n");
         for (size_t m = 0; m < ps->nmodels; m++)
             print_model(&ps->models[m], out);
+        for (size_t m = 0; m < ps->nmodels; m++)
+            if (ps->models[m].early)
+                buffer_text(out, "  the reference reads the data once, before the first step, and is let go\n");
         buffer_text(out, "  memory     ");
         size_text(ps->bytes, out);
         buffer_text(out, " of models, at most about ");
@@ -79,9 +82,11 @@ static void json_text(const char *text, struct buffer *out) {
 static void json_model(const struct plan_model *m, struct buffer *out) {
     buffer_printf(out, "{\"role\": \"%s\", \"from\": ", m->role);
     json_text(m->use->from, out);
-    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"heads\": %u, \"parameters\": %llu, \"bytes\": %llu}",
+    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"heads\": %u, ",
                   m->with ? "true" : "false", m->use->source.trainable ? "true" : "false",
-                  head_name(m->use->source.head), m->heads, (unsigned long long)m->parameters, (unsigned long long)m->bytes);
+                  head_name(m->use->source.head), m->heads);
+    buffer_printf(out, "\"parameters\": %llu, \"bytes\": %llu, \"early\": %s}", (unsigned long long)m->parameters,
+                  (unsigned long long)m->bytes, m->early ? "true" : "false");
 }
 
 void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit, struct buffer *out) {

@@ -40,7 +40,7 @@ static int add_all(struct run *r, const struct samples *s, struct sums *x, struc
 
         for (uint32_t i = 0; i < n; i++)
             units[i] = (uint32_t)((uint64_t)(at + i) * s->units / count);
-        rc = signals_check(err) || batch_build(&r->step.batch, s, units, n, &norms, err) ||
+        rc = signals_check(err) || batch_build(&r->step.batch, s, units, n, BATCH_ALL, &norms, err) ||
                      trainer_forward(&r->trainer, &r->step.batch, &how, err)
                  ? -1
                  : 0;
