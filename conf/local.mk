@@ -16,8 +16,9 @@ dist_demomodel_DATA = conf/demo/model/config.json conf/demo/model/tokenizer.json
 EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk conf/demo/make_tokenizer.py
 
 pipelinesdir = $(pkgdatadir)/pipelines
-dist_pipelines_DATA = conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
-dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py
+dist_pipelines_DATA = conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml \
+    conf/pipelines/grpo-group.yaml
+dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py conf/pipelines/prepare_addition.py
 EXTRA_DIST += conf/packaging/README.md conf/packaging/debian/control conf/packaging/debian/rules \
 	conf/packaging/debian/rein.install conf/packaging/debian/rein-dev.install conf/packaging/debian/changelog \
 	conf/packaging/debian/copyright conf/packaging/debian/source/format
