@@ -44,6 +44,12 @@ conforms algorithm grpo aggregate=uncertainty loss=dr_grpo entropy=0.01 target_k
 conforms algorithm grpo baseline=group beta=0.04 clip_high=0.3
 conforms algorithm grpo baseline=group beta=0.04 loss=gspo aggregate=min
 conforms algorithm grpo baseline=group beta=0.04 loss=grpo kl_correction=false ratio=ref dual_clip=1.5 scale=batch
+conforms algorithm rloo
+conforms algorithm rloo beta=0 normalize_advantages=true clip_high=0.3 dual_clip=1.5 entropy=0.01
+conforms algorithm rloo ratio=ref kl=k3 reward_clip=0.5 missing_eos_penalty=1 target_kl=0.5 horizon=20
+conforms algorithm reinforce
+conforms algorithm reinforce baseline=group gamma=0.9 kl=k2 entropy=0.01
+conforms algorithm reinforce ratio=ref whiten_advantages=false reward_clip=0.5 beta=0 missing_eos_penalty=1
 conforms reward rm model=judge
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true
