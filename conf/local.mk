@@ -16,10 +16,10 @@ dist_demomodel_DATA = conf/demo/model/config.json conf/demo/model/tokenizer.json
 EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk conf/demo/make_tokenizer.py
 
 pipelinesdir = $(pkgdatadir)/pipelines
-dist_pipelines_DATA = conf/pipelines/rm-ranked.yaml conf/pipelines/rm.yaml conf/pipelines/sft.yaml \
+dist_pipelines_DATA = conf/pipelines/dpo.yaml conf/pipelines/grpo-group.yaml conf/pipelines/rm-ranked.yaml \
+	conf/pipelines/rm.yaml conf/pipelines/sft.yaml \
 	conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
-dist_pipelines_DATA += conf/pipelines/dpo.yaml
-dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py
+dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py conf/pipelines/prepare_addition.py
 EXTRA_DIST += conf/packaging/README.md conf/packaging/debian/control conf/packaging/debian/rules \
 	conf/packaging/debian/rein.install conf/packaging/debian/rein-dev.install conf/packaging/debian/changelog \
 	conf/packaging/debian/copyright conf/packaging/debian/source/format

@@ -11,7 +11,9 @@ plugins_common_libcommon_la_SOURCES = \
 	plugins/common/gae.c plugins/common/gae.h \
 	plugins/common/kl.c plugins/common/kl.h \
 	plugins/common/scored.c plugins/common/scored.h \
-	plugins/common/module.h plugins/common/numeric.h plugins/common/options.h \
+	plugins/common/module.h plugins/common/moments.c plugins/common/moments.h \
+	plugins/common/numeric.h plugins/common/options.h \
+	plugins/common/policy.c plugins/common/policy.h \
 	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
 	plugins/common/totals.c plugins/common/totals.h \
@@ -43,6 +45,15 @@ plugins_algorithms_dpo_dpo_la_SOURCES = plugins/algorithms/dpo/dpo.c plugins/alg
 plugins_algorithms_dpo_dpo_la_CPPFLAGS = $(PLUGIN_CPP) -I$(top_srcdir)/plugins/algorithms
 plugins_algorithms_dpo_dpo_la_LIBADD = $(PLUGIN_LINK)
 plugins_algorithms_dpo_dpo_la_LDFLAGS = $(MODULE_LINK)
+algorithms_LTLIBRARIES += plugins/algorithms/rloo/rloo.la plugins/algorithms/reinforce/reinforce.la
+plugins_algorithms_rloo_rloo_la_SOURCES = plugins/algorithms/rloo/rloo.c
+plugins_algorithms_rloo_rloo_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_rloo_rloo_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_rloo_rloo_la_LDFLAGS = $(MODULE_LINK)
+plugins_algorithms_reinforce_reinforce_la_SOURCES = plugins/algorithms/reinforce/reinforce.c
+plugins_algorithms_reinforce_reinforce_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_algorithms_reinforce_reinforce_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_reinforce_reinforce_la_LDFLAGS = $(MODULE_LINK)
 
 rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
 plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c

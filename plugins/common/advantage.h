@@ -5,6 +5,7 @@
 #define REIN_COMMON_ADVANTAGE_H
 
 #include "common/options.h"
+#include "common/policy.h"
 
 #include <rein/algorithm.h>
 
@@ -13,15 +14,24 @@ extern const char *const advantage_choices[];
 enum scale_kind { SCALE_GROUP, SCALE_BATCH, SCALE_NONE };
 extern const char *const scale_choices[];
 
-/* By the critic: fills e->advantage and e->return_ from per-token rewards, which whitening
- * changes. `scratch` holds 2 * e->tokens doubles. */
-void advantage_critic(const struct rein_experience *e, const struct critic_options *o, double *reward, double *scratch);
+/* By the critic: fills e->advantage and e->return_ from the per-token rewards s->reward, which whitening changes. */
+void advantage_critic(const struct rein_experience *e, const struct critic_options *o, struct scratch *s);
 
-/* By the other completions of the prompt (e->unit), DeepSeekMath arXiv 2402.03300 as in TRL 1.16:
+/* The others compare the completions of a prompt (e->unit). A row whose score is NaN counts nowhere and gets an
+ * advantage of 0; so does a row that is alone. All add the metric frac_reward_zero_std: the share of the scored
+ * rows whose group has one and the same score. */
+
+/* DeepSeekMath, arXiv 2402.03300, as in TRL 1.16, on every token of the row:
  *     A = (score - mean of the group) / (deviation + 1e-4)
- * on every token of the row. The deviation (divisor n - 1, 0 for one row) is the group's, the
- * rollout's, or left out. Rows whose score is NaN count nowhere and get 0. Adds the metrics
- * reward, reward_std and frac_reward_zero_std. */
+ * The deviation (divisor n - 1, 0 for one row) is the group's, the rollout's, or left out. Adds reward_std. */
 void advantage_group(const struct rein_experience *e, const double *score, int64_t scale);
+
+/* Leave-one-out, Ahmadian et al., arXiv 2402.14740, as in TRL 1.16, on every token of the row:
+ *     A = score - mean of the group's other scores;   normalize: A = (A - mean) / (deviation + 1e-4) over the rows
+ * `score` is used up. */
+void advantage_leave_one_out(const struct rein_experience *e, double *score, int normalize);
+
+/* score -= mean of the group: the baseline of REINFORCE++-baseline. */
+void subtract_group_mean(const struct rein_experience *e, double *score);
 
 #endif

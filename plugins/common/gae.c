@@ -17,18 +17,22 @@ void gae(const double *reward, const float *value, const uint8_t *mask, uint32_t
     }
 }
 
+void discounted_returns(const double *reward, const uint8_t *mask, uint32_t n, double gamma, double *return_) {
+    double to_go = 0;
+
+    for (uint32_t t = n; t-- > 0;)
+        if (counts(mask, t))
+            return_[t] = to_go = reward[t] + gamma * to_go;
+}
+
 void reward_minus_value(const double *reward, const float *value, const uint8_t *mask, uint32_t n, double gamma,
                         double *advantage, double *return_) {
-    double to_go = 0, of_row = 0;
+    uint32_t first = 0;
 
-    for (uint32_t t = n; t-- > 0;) {
-        if (!counts(mask, t))
-            continue;
-        to_go = reward[t] + gamma * to_go;
-        return_[t] = to_go;
-        of_row = to_go - (double)value[t]; /* ends as that of the first token */
-    }
-    for (uint32_t t = 0; t < n; t++)
+    discounted_returns(reward, mask, n, gamma, return_);
+    while (first < n && !counts(mask, first))
+        first++;
+    for (uint32_t t = first; t < n; t++)
         if (counts(mask, t))
-            advantage[t] = of_row;
+            advantage[t] = return_[first] - (double)value[first];
 }

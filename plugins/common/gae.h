@@ -16,7 +16,10 @@
 void gae(const double *reward, const float *value, const uint8_t *mask, uint32_t n, double gamma, double lambda,
          double *advantage, double *return_);
 
-/* A = r - V(x): R_t = r_t + gamma R_{t+1}; every token's advantage is R - V at the first token. */
+/* R_t = r_t + gamma R_{t+1} */
+void discounted_returns(const double *reward, const uint8_t *mask, uint32_t n, double gamma, double *return_);
+
+/* A = r - V(x): R as above; every token's advantage is R - V at the first token. */
 void reward_minus_value(const double *reward, const float *value, const uint8_t *mask, uint32_t n, double gamma,
                         double *advantage, double *return_);
 

@@ -13,7 +13,7 @@
 #define ROW(where, called, t, d)                                                                                       \
     .name = #called, .type = REIN_PARAM_##t, .offset = offsetof(struct config, where), .dflt = d
 
-/* What is taken off a score, and how beta adapts. */
+/* What is taken off a score, and how beta adapts. reward_clip has its row apart: REWARD_CLIP_ROW. */
 struct penalty_options {
     double target_kl, horizon, missing_eos_penalty, reward_clip;
     int64_t kl; /* enum kl_estimator */
@@ -25,8 +25,12 @@ struct penalty_options {
          .doc = "Adapt beta so that the KL of a whole completion comes to this; 0 keeps beta fixed."},                 \
         {ROW(penalty.horizon, horizon, REAL, "10000"), .min = 1, .max = 1e12, .unit = "completions",                   \
          .doc = "How slowly beta adapts: by at most a fifth over this many completions."},                             \
-        {ROW(penalty.missing_eos_penalty, missing_eos_penalty, REAL, "0"), .min = 0, .max = 1e6,                       \
-         .doc = "Taken off the score of a completion that was cut off before it ended; 0 for none."},                  \
+    {                                                                                                                  \
+        ROW(penalty.missing_eos_penalty, missing_eos_penalty, REAL, "0"),                                              \
+            .min = 0, .max = 1e6,                                                                                      \
+            .doc = "Taken off the score of a completion that was cut off before it ended; 0 for none."                 \
+    }
+#define REWARD_CLIP_ROW                                                                                                \
     {                                                                                                                  \
         ROW(penalty.reward_clip, reward_clip, REAL, "0"),                                                              \
             .min = 0, .max = 1e6,                                                                                      \
@@ -58,12 +62,14 @@ struct critic_options {
 
 /* How far one rollout may move the policy. */
 struct trust_options {
-    double clip, dual_clip, entropy, target_kl_stop;
+    double clip, clip_high, dual_clip, entropy, target_kl_stop;
     int64_t ratio; /* enum ratio_kind */
 };
 #define TRUST_ROWS                                                                                                     \
     {ROW(trust.clip, clip, REAL, "0.2"), .min = 0, .max = 1e3,                                                         \
      .doc = "The probability ratio earns nothing beyond 1 minus and 1 plus this."},                                    \
+        {ROW(trust.clip_high, clip_high, REAL, "0"), .min = 0, .max = 1e3,                                             \
+         .doc = "The ratio earns nothing beyond 1 plus this instead of 1 plus clip; 0 takes clip."},      \
         {ROW(trust.dual_clip, dual_clip, REAL, "0"), .min = 0, .max = 1e6,                                             \
          .doc = "Bounds the loss of a bad token at this times its advantage; above 1 (3 is usual), 0 for none."},      \
         {ROW(trust.ratio, ratio, CHOICE, "old"), .choices = ratio_choices,                                             \

@@ -10,11 +10,9 @@ struct sums {
     double tokens, kl, surprise, scores, scored, ended;
 };
 
-/* The KL penalty on row r's tokens; the place of the last that counts, or NULL. */
-static double *penalise(const struct rein_experience *e, uint32_t r, int64_t estimator, double beta, double *reward,
-                        struct sums *sums) {
-    double *last = NULL;
-
+/* The KL penalty on row r's tokens. */
+static void penalise(const struct rein_experience *e, uint32_t r, int64_t estimator, double beta, double *reward,
+                     struct sums *sums) {
     for (uint32_t i = e->offset[r]; i < e->offset[r + 1]; i++) {
         double kl = 0;
 
@@ -26,9 +24,7 @@ static double *penalise(const struct rein_experience *e, uint32_t r, int64_t est
         sums->tokens++;
         sums->kl += kl;
         sums->surprise -= (double)e->logp_old[i];
-        last = &reward[i];
     }
-    return last;
 }
 
 rein_status shape_rewards(const struct rein_host *host, const struct rein_experience *e,
@@ -39,8 +35,7 @@ rein_status shape_rewards(const struct rein_host *host, const struct rein_experi
 
     beta_begin(beta, e->rollout);
     for (uint32_t r = 0; r < e->rows; r++) {
-        double *last = penalise(e, r, o->kl, beta->now, reward, &s);
-
+        penalise(e, r, o->kl, beta->now, reward, &s);
         s.ended += e->ended[r] != 0;
         if (none_allowed && isnan(score[r]))
             continue;
@@ -50,8 +45,6 @@ rein_status shape_rewards(const struct rein_host *host, const struct rein_experi
             score[r] = clampd(score[r], -o->reward_clip, o->reward_clip);
         if (!e->ended[r])
             score[r] -= o->missing_eos_penalty;
-        if (last)
-            *last += score[r];
         s.scores += score[r];
         s.scored++;
     }
@@ -68,4 +61,15 @@ rein_status shape_rewards(const struct rein_host *host, const struct rein_experi
     beta->rows_per_token = rows * inverse_or_zero(s.tokens);
     beta_adapt(beta, mean_kl, o->target_kl, o->horizon, e->rows);
     return REIN_OK;
+}
+
+void place_scores(const struct rein_experience *e, const double *score, double *reward) {
+    for (uint32_t r = 0; r < e->rows; r++) {
+        uint32_t last = e->offset[r + 1];
+
+        while (last > e->offset[r] && !counts(e->mask, last - 1))
+            last--;
+        if (last > e->offset[r] && !isnan(score[r]))
+            reward[last - 1] += score[r];
+    }
 }

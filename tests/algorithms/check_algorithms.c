@@ -101,6 +101,34 @@ START_TEST(describe_gives_the_defaults_of_trl) {
           .needs = REIN_NEED_LOGP | REIN_NEED_REFERENCE | REIN_NEED_KL_ROWS,
           .lr = 1e-6,
           .sums = 4}},
+        {"rloo",
+         NULL,
+         NULL,
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 1e-6,
+          .temperature = 1,
+          .max_tokens = 512,
+          .epochs = 1,
+          .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_GROUPS | REIN_NEED_REWARD | REIN_NEED_REFERENCE}},
+        /* OpenRLHF's */
+        {"reinforce",
+         NULL,
+         NULL,
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 1e-6,
+          .temperature = 1,
+          .max_tokens = 1024,
+          .epochs = 1,
+          .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_REWARD | REIN_NEED_REFERENCE}},
+        {"reinforce",
+         "baseline",
+         "group",
+         {.data = REIN_DATA_PROMPTS,
+          .lr = 1e-6,
+          .temperature = 1,
+          .max_tokens = 1024,
+          .epochs = 1,
+          .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_GROUPS | REIN_NEED_REWARD | REIN_NEED_REFERENCE}},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -161,11 +189,11 @@ START_TEST(ppo_before_the_first_update_sees_no_change) {
 END_TEST
 
 START_TEST(nothing_at_all_is_harmless) {
-    static const char *const names[] = {"sft", "rm", "ppo", "dpo"};
+    static const char *const names[] = {"sft", "rm", "ppo", "grpo", "rloo", "reinforce", "dpo"};
     static const uint32_t zero[] = {0, 0};
     static const float none[1];
 
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         struct instance in;
         struct metric_box box;
         float d[1] = {0};
@@ -217,12 +245,15 @@ START_TEST(what_cannot_be_used_is_refused) {
     struct metric_box box;
     float d[3] = {0}, e_[3] = {0};
 
-    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", dual), REIN_ERR_ARG);
-    ck_assert_str_eq(in.failed_param, "dual_clip");
-    instance_close(&in);
-    ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", still), REIN_ERR_ARG);
-    ck_assert_str_eq(in.failed_param, "target_kl");
-    instance_close(&in);
+    for (int i = 0; i < 4; i++) {
+        static const char *const names[] = {"ppo", "grpo", "rloo", "reinforce"};
+        ck_assert_int_eq(instance_open(&in, "algorithm", names[i], dual), REIN_ERR_ARG);
+        ck_assert_str_eq(in.failed_param, "dual_clip");
+        instance_close(&in);
+        ck_assert_int_eq(instance_open(&in, "algorithm", names[i], still), REIN_ERR_ARG);
+        ck_assert_str_eq(in.failed_param, "target_kl");
+        instance_close(&in);
+    }
 
     ck_assert_int_eq(instance_open(&in, "algorithm", "grpo", cispo), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, "clip_high");

@@ -53,6 +53,12 @@ conforms algorithm dpo loss=simpo
 conforms algorithm dpo loss=simpo cpo_alpha=0 label_smoothing=0.1
 conforms algorithm dpo loss=orpo
 conforms algorithm dpo loss=kto desirable_weight=1.5 beta=0.3
+conforms algorithm rloo
+conforms algorithm rloo beta=0 normalize_advantages=true clip_high=0.3 dual_clip=1.5 entropy=0.01
+conforms algorithm rloo ratio=ref kl=k3 reward_clip=0.5 missing_eos_penalty=1 target_kl=0.5 horizon=20
+conforms algorithm reinforce
+conforms algorithm reinforce baseline=group gamma=0.9 kl=k2 entropy=0.01
+conforms algorithm reinforce ratio=ref whiten_advantages=false reward_clip=0.5 beta=0 missing_eos_penalty=1
 conforms reward rm model=judge
 conforms reward rm model=judge standardise=true
 conforms reward rm-ensemble 'models=[a,b,c]'

@@ -17,6 +17,8 @@ EXTRA_DIST += tests/golden/generate.py tests/golden/ragged.py tests/golden/formu
 	tests/golden/formulas_grpo.py tests/golden/requirements.txt \
 	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json tests/golden/grpo.json
 EXTRA_DIST += tests/golden/formulas_dpo.py tests/golden/dpo.json
+EXTRA_DIST += tests/golden/formulas_rloo.py tests/golden/formulas_reinforce.py tests/golden/formulas_seed.py \
+	tests/golden/rloo.json tests/golden/reinforce.json tests/golden/ppo-seed.json
 check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la tests/plugins/wrong_reward.la
 tests_plugins_wrong_sign_la_SOURCES = tests/plugins/wrong_sign.c
 tests_plugins_wrong_sign_la_LDFLAGS = $(TEST_MODULE_LINK)

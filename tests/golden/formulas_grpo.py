@@ -8,7 +8,7 @@ from ragged import EXP_LIMIT, Ragged, f32, masked_mean, values
 
 MAX_TOKENS = 8
 GRPO_DEFAULTS = dict(baseline="group", aggregate="mean", variance=0.1, softness=1.0, loss="dapo", scale="group",
-                     clip_high=0.0, kl_correction=True)
+                     kl_correction=True)
 GROUPS = (4, 2, 3, 1)
 GROUP_LENGTHS = [3, 1, 5, 2, 0, 7, 4, 1, 6, 3]
 
@@ -44,11 +44,21 @@ def group_advantages(c, score, unit):
         divisor = {"group": std + 1e-4, "batch": std_all + 1e-4, "none": torch.tensor(1.0)}[c["scale"]]
         advantage[rows] = (x - x.mean()) / divisor
     metrics = {
-        "reward": score[known].mean(),
         "reward_std": std_all if c["scale"] == "batch" else stds[known].mean(),
         "frac_reward_zero_std": (stds[known] == 0).double().mean(),
     }
     return advantage, metrics
+
+
+def clip_metrics(low, high, valid):
+    """TRL's clip_ratio/*: over tokens, and the extremes of a row; rows without tokens are nan to it and left out."""
+    some = valid.sum(-1) > 0
+    by_row = [((x & valid).sum(-1) / valid.sum(-1))[some] for x in (low, high)]
+    return {
+        "clip_ratio/low_mean": masked_mean(low.double(), valid), "clip_ratio/low_min": by_row[0].min(),
+        "clip_ratio/high_mean": masked_mean(high.double(), valid), "clip_ratio/high_max": by_row[1].max(),
+        "clip_ratio/region_mean": masked_mean((low | high).double(), valid),
+    }
 
 
 def grpo_policy_loss(c, g, x, advantage, rollout_tokens, rollout_rows):
@@ -79,7 +89,9 @@ def grpo_policy_loss(c, g, x, advantage, rollout_tokens, rollout_rows):
     if c["baseline"] == "group" and c["beta"]:
         d = torch.clamp(g.pad(x["ref"]) - new, max=EXP_LIMIT)
         per_token_kl = torch.special.expm1(d) - d
-        per_token_loss = per_token_loss + c["beta"] * per_token_kl * (coef_1 if c["kl_correction"] else 1.0)
+        if c["kl_correction"]:
+            per_token_kl = per_token_kl * coef_1
+        per_token_loss = per_token_loss + c["beta"] * per_token_kl
     per_token_loss = per_token_loss * mask
     rows = len(g.index)
     if c["loss"] in ("grpo", "gspo"):
@@ -96,10 +108,11 @@ def grpo_policy_loss(c, g, x, advantage, rollout_tokens, rollout_rows):
         "loss/policy_avg": masked_mean(per_token_loss, g.valid),
         "val/ratio": masked_mean(ratio, g.valid),
         "val/ratio_var": masked_mean((ratio - 1) ** 2, g.valid),
-        "clip_ratio/low_mean": masked_mean(low_clipped.double(), g.valid),
-        "clip_ratio/high_mean": masked_mean(high_clipped.double(), g.valid),
-        "clip_ratio/region_mean": masked_mean((low_clipped | high_clipped).double(), g.valid),
     }
+    if c["loss"] == "cispo":
+        metrics["cispo_clip_ratio"] = masked_mean(high_clipped.double(), g.valid)
+    else:
+        metrics.update(clip_metrics(low_clipped, high_clipped, g.valid))
     if c["baseline"] == "group" and c["beta"]:
         metrics["kl"] = masked_mean(per_token_kl, g.valid)
     return loss, new, metrics
@@ -176,7 +189,7 @@ def grpo_case(name, lengths=GROUP_LENGTHS, groups=GROUPS, mask=None, members=4, 
         loss = loss + c["vf_coef"] * rest["metrics"]["loss/value_avg"]
     loss.backward()
     if y["entropy"] is not None:
-        metrics["policy/entropy_avg"] = masked_mean(ent, s.valid)
+        metrics["policy/entropy_avg"] = metrics["entropy"] = masked_mean(ent, s.valid)
     if c["entropy"]:
         expect["d_entropy"] = s.flat(ent.grad).tolist()
     call["loss"] = {"loss": float(loss.detach()), "metrics": values(metrics), "d_logp": s.flat(new.grad).tolist(),

@@ -7,7 +7,7 @@ from ragged import EXP_LIMIT, LENGTHS, Ragged, f32, masked_mean, masked_whiten, 
 
 DEFAULTS = dict(beta=0.05, kl="k1", target_kl=0.0, horizon=10000.0, gamma=1.0, lam=0.95, advantage="gae",
                 missing_eos_penalty=0.0, reward_clip=0.0, whiten_rewards=False, whiten_advantages=True, clip=0.2,
-                dual_clip=0.0, ratio="old", vf_coef=0.1, clip_value=0.2, entropy=0.0)
+                dual_clip=0.0, clip_high=0.0, ratio="old", vf_coef=0.1, clip_value=0.2, entropy=0.0)
 SPELLING = {"lam": "lambda"}
 
 
@@ -93,7 +93,7 @@ def ppo_loss(c, g, logp, old, ref, value, value_old, entropy, advantage, returns
 
     ratio = torch.exp(torch.clamp(new - denominator, max=EXP_LIMIT))
     pg_losses = -advantage * ratio
-    pg_losses2 = -advantage * torch.clamp(ratio, 1.0 - c["clip"], 1.0 + c["clip"])
+    pg_losses2 = -advantage * torch.clamp(ratio, 1.0 - c["clip"], 1.0 + (c["clip_high"] or c["clip"]))
     pg = torch.max(pg_losses, pg_losses2)
     if c["dual_clip"]:
         pg = torch.where(advantage < 0, torch.min(pg, -advantage * c["dual_clip"]), pg)
@@ -210,6 +210,7 @@ def ppo():
         ppo_case("whiten rewards only", whiten_rewards=True, whiten_advantages=False, seed=16),
         ppo_case("whiten nothing", whiten_advantages=False, seed=17),
         ppo_case("narrow clip", clip=0.05, seed=18),
+        ppo_case("clip higher", clip_high=0.4, move=0.5, seed=40),
         ppo_case("dual clip", dual_clip=1.25, move=0.6, seed=19),
         ppo_case("ratio to the reference", ratio="ref", seed=20),
         ppo_case("value weight", vf_coef=0.7, seed=21),

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes sft.json, rm.json, ppo.json, grpo.json and dpo.json: what the algorithms must compute.
+"""Writes sft.json, rm.json, ppo.json, grpo.json, dpo.json, rloo.json, reinforce.json and ppo-seed.json: what the
+algorithms must compute.
 
 usage: generate.py [FOLDER]      (needs requirements.txt; the default folder is this one)
 
@@ -11,6 +12,9 @@ tensors, in float64, with derivatives by autograd:
   ppo  TRL 1.9 trl/experimental/ppo/ppo_trainer.py
   grpo TRL 1.16 GRPOTrainer on R = aggregate_k R_k - variance Var_k[R_k], or ppo on that R
   dpo  TRL 1.16 DPOTrainer, CPOTrainer (simpo), ORPOTrainer, KTOTrainer; see formulas_dpo.py
+  rloo TRL 1.16 RLOOTrainer
+  reinforce   OpenRLHF 0.11
+  ppo-seed    the usual sketch of PPO, see formulas_seed.py
 Differences from TRL, all intended: the score is added on the last token instead of one
 past it, nothing counts past the last token, exp() of a log-ratio is limited to e^20, and
 val/ratio_var is the variance about 1 over tokens instead of that of micro-batch means.
@@ -28,6 +32,9 @@ import torch
 from formulas_dpo import dpo
 from formulas_grpo import grpo
 from formulas_ppo import ppo
+from formulas_reinforce import reinforce
+from formulas_rloo import rloo
+from formulas_seed import ppo_seed
 from ragged import LENGTHS, Ragged, f32, masked_mean, values
 
 
@@ -142,7 +149,8 @@ def rm():
 
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
-    for name, make in (("sft", sft), ("rm", rm), ("ppo", ppo), ("grpo", grpo), ("dpo", dpo)):
+    for name, make in (("sft", sft), ("rm", rm), ("ppo", ppo), ("grpo", grpo), ("dpo", dpo), ("rloo", rloo),
+                       ("reinforce", reinforce), ("ppo-seed", ppo_seed)):
         cases = make()
         head = {"algorithm": name, "torch": torch.__version__.split("+")[0], "cases": cases}
         with open(os.path.join(folder, name + ".json"), "w") as out:

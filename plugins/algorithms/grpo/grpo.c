@@ -13,11 +13,11 @@
 #include <rein/util.h>
 
 #include "common/advantage.h"
-#include "common/beta.h"
 #include "common/family.h"
 #include "common/kl.h"
 #include "common/module.h"
 #include "common/numeric.h"
+#include "common/policy.h"
 #include "common/reduce.h"
 #include "common/shape.h"
 #include "common/totals.h"
@@ -31,7 +31,7 @@ static const enum reduction reductions[] = {REDUCE_TOKENS,  REDUCE_ROWS, REDUCE_
 
 struct config {
     int64_t baseline, aggregate, loss, scale;
-    double variance, softness, beta, clip_high;
+    double variance, softness, beta;
     uint8_t kl_correction;
     struct penalty_options penalty;
     struct critic_options critic;
@@ -39,9 +39,8 @@ struct config {
 };
 
 struct grpo {
-    const struct rein_host *host;
+    struct policy policy;
     struct config config;
-    struct beta beta;
 };
 
 static const struct rein_param params[] = {
@@ -57,14 +56,14 @@ static const struct rein_param params[] = {
      .doc = "Weight of the KL to the reference, in the reward with a critic, in the loss with groups; -1 takes TRL's "
             "default, 0.05 and 0."},
     {ROW(loss, loss, CHOICE, "auto"), .choices = losses,
-     .doc = "How the tokens' losses are added up, as in TRL; auto is bnpo (PPO's) with a critic, dapo with groups."},
+     .doc = "How the tokens' losses are added up, as in TRL; auto is bnpo (PPO's) with a critic, dapo with groups; "
+            "cispo caps the ratio at clip_high (5 is usual)."},
     {ROW(scale, scale, CHOICE, "group"), .choices = scale_choices,
      .doc = "Group advantages are divided by the deviation of the group, of the rollout, or not."},
-    {ROW(clip_high, clip_high, REAL, "0"), .min = 0, .max = 1e3,
-     .doc = "The ratio earns nothing beyond 1 plus this; 0 takes clip. For cispo the cap of the ratio itself (5)."},
     {ROW(kl_correction, kl_correction, BOOL, "true"),
      .doc = "Multiply the loss's KL term by the ratio, which makes its gradient unbiased."},
     PENALTY_ROWS,
+    REWARD_CLIP_ROW,
     CRITIC_ROWS,
     TRUST_ROWS,
     {.name = NULL},
@@ -73,47 +72,28 @@ static const struct rein_param params[] = {
 static rein_status grpo_create(const struct rein_host *host, const void *config, void **self) {
     struct config c = *(const struct config *)config;
     int critic = c.baseline == BASELINE_VALUE;
-    struct grpo *g;
+    rein_status status;
 
-    if (c.trust.dual_clip > 0 && c.trust.dual_clip <= 1)
-        return host->fail_param(host->ctx, "dual_clip", "must be above 1, or 0 for none");
     if (c.beta < 0 && c.beta > -1)
         return host->fail_param(host->ctx, "beta", "must be 0 or more, or -1 for the default");
-    if (c.loss == LOSS_CISPO && c.clip_high <= 0)
+    if (c.loss == LOSS_CISPO && c.trust.clip_high <= 0)
         return host->fail_param(host->ctx, "clip_high", "is cispo's cap on the ratio and must be given; 5 is usual");
     if (c.beta < 0)
         c.beta = critic ? 0.05 : 0;
     if (c.loss == LOSS_AUTO)
         c.loss = critic ? LOSS_BNPO : LOSS_DAPO;
-    if (c.clip_high <= 0)
-        c.clip_high = c.trust.clip;
-    if (c.penalty.target_kl > 0 && (!critic || c.beta <= 0))
-        return host->fail_param(host->ctx, "target_kl",
-                                "adapts beta in the reward: it needs a critic and a beta above 0");
-    g = host->alloc(host->ctx, sizeof(*g));
-    if (!g)
-        return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
-    *g = (struct grpo){.host = host, .config = c};
-    beta_init(&g->beta, critic ? c.beta : 0);
-    *self = g;
-    return REIN_OK;
-}
-
-static void grpo_destroy(void *self) {
-    struct grpo *g = self;
-    g->host->free(g->host->ctx, g);
+    /* with groups the KL is in the loss, not in the reward */
+    status = policy_create(host, sizeof(struct grpo), &c.penalty, &c.trust, critic ? c.beta : 0, self);
+    if (status == REIN_OK)
+        ((struct grpo *)*self)->config = c;
+    return status;
 }
 
 static rein_status grpo_describe(void *self, struct rein_needs *needs) {
     const struct config *c = &((const struct grpo *)self)->config;
 
-    needs->data = REIN_DATA_PROMPTS;
-    needs->needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_REWARD | REIN_NEED_FAMILY;
-    needs->needs |= c->baseline == BASELINE_VALUE ? REIN_NEED_CRITIC : REIN_NEED_GROUPS;
-    if (c->beta > 0 || c->trust.ratio == RATIO_REF)
-        needs->needs |= REIN_NEED_REFERENCE;
-    if (c->trust.entropy > 0)
-        needs->needs |= REIN_NEED_ENTROPY;
+    policy_needs(&c->trust, c->beta, needs);
+    needs->needs |= REIN_NEED_FAMILY | (c->baseline == BASELINE_VALUE ? REIN_NEED_CRITIC : REIN_NEED_GROUPS);
     needs->lr = 1e-6;
     needs->temperature = 1;
     needs->max_tokens = 512;
@@ -124,39 +104,37 @@ static rein_status grpo_describe(void *self, struct rein_needs *needs) {
 static rein_status grpo_prepare(void *self, struct rein_experience *e) {
     struct grpo *g = self;
     const struct config *c = &g->config;
-    double *reward = g->host->alloc(g->host->ctx, (3 * (size_t)e->tokens + e->rows + 1) * sizeof(double)), *score;
+    const int critic = c->baseline == BASELINE_VALUE;
     double variances = 0, scored = 0;
-    rein_status status;
+    struct scratch s;
+    rein_status status = scratch_open(&g->policy, e, &s);
 
-    if (!reward)
-        return g->host->fail(g->host->ctx, REIN_ERR_NOMEM, "out of memory for a rollout's rewards");
-    score = reward + 3 * (size_t)e->tokens;
+    if (status != REIN_OK)
+        return status;
     for (uint32_t r = 0; r < e->rows; r++) {
         double variance;
-        score[r] = family_reward(e->family, e->members, e->rows, r, c->aggregate, c->softness, c->variance, &variance);
+        s.score[r] =
+            family_reward(e->family, e->members, e->rows, r, c->aggregate, c->softness, c->variance, &variance);
         variances += variance;
-        scored += !isnan(score[r]);
+        scored += !isnan(s.score[r]);
     }
     rein_metric_mean(e->metrics, "objective/reward_variance", variances, scored);
-    status = shape_rewards(g->host, e, &c->penalty, &g->beta, c->baseline == BASELINE_GROUP, score, reward);
-    if (status == REIN_OK && c->baseline == BASELINE_VALUE)
-        advantage_critic(e, &c->critic, reward, reward + e->tokens);
-    else if (status == REIN_OK)
-        advantage_group(e, score, c->scale);
-    g->host->free(g->host->ctx, reward);
+    status = shape_rewards(g->policy.host, e, &c->penalty, &g->policy.beta, !critic, s.score, s.reward);
+    if (status == REIN_OK && critic) {
+        place_scores(e, s.score, s.reward);
+        advantage_critic(e, &c->critic, &s);
+    } else if (status == REIN_OK)
+        advantage_group(e, s.score, c->scale);
+    scratch_close(&g->policy, &s);
     return status;
 }
 
-struct clips {
-    double low, high, region, kl;
-};
-
 /* One row's policy loss, with its derivatives. */
 static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_t r, struct rein_loss *out,
-                       struct totals *t, struct clips *clips) {
+                       struct totals *t, struct clips *clips, double *kl_sum) {
     const struct config *c = &g->config;
     const float *denominator = c->trust.ratio == RATIO_REF ? b->logp_ref : b->logp_old;
-    double length = 0, log_ratio = 0, through_ratio = 0, loss = 0, weight;
+    double length = 0, log_ratio = 0, through_ratio = 0, loss = 0, low = 0, high = 0, weight;
     uint32_t from = b->offset[r], to = b->offset[r + 1];
 
     for (uint32_t i = from; i < to; i++)
@@ -164,15 +142,15 @@ static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_
             length++;
             log_ratio += (double)b->logp[i] - (double)denominator[i];
         }
-    weight = reduce_weight(reductions[c->loss], b, length, g->beta.rows_per_token);
+    weight = reduce_weight(reductions[c->loss], b, length, g->policy.beta.rows_per_token);
     for (uint32_t i = from; i < to; i++) {
         if (!counts(b->mask, i))
             continue;
         double logp = (double)b->logp[i], advantage = (double)b->advantage[i], kl = 0, d_kl = 0, d_ratio, direct = 0;
         double logr = c->loss == LOSS_GSPO ? log_ratio / length : logp - (double)denominator[i];
-        struct surrogate s = c->loss == LOSS_CISPO
-                                 ? surrogate_cispo(logr, advantage, logp, c->clip_high)
-                                 : surrogate_clip(logr, advantage, c->trust.clip, c->clip_high, c->trust.dual_clip);
+        struct surrogate s = c->loss == LOSS_CISPO ? surrogate_cispo(logr, advantage, logp, c->trust.clip_high)
+                                                   : surrogate_clip(logr, advantage, c->trust.clip, c->trust.clip_high,
+                                                                    c->trust.dual_clip);
         double rho = c->kl_correction ? s.ratio : 1, term = s.loss;
 
         d_ratio = s.d_logp;
@@ -190,10 +168,11 @@ static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_
             direct += d_ratio;
         out->d_logp[i] = (float)(weight * direct);
         totals_policy(t, b, i, &s, term);
-        clips->low += s.ratio < 1 - c->trust.clip && advantage < 0;
-        clips->high += s.ratio > (c->loss == LOSS_CISPO ? 0 : 1) + c->clip_high && advantage > 0;
-        clips->kl += kl;
+        low += c->loss != LOSS_CISPO && s.ratio < 1 - c->trust.clip && advantage < 0;
+        high += s.ratio > (c->loss == LOSS_CISPO ? 0 : 1) + c->trust.clip_high && advantage > 0;
+        *kl_sum += rho * kl;
     }
+    clips_row(clips, low, high, length);
     for (uint32_t i = from; i < to && c->loss == LOSS_GSPO; i++)
         if (counts(b->mask, i))
             out->d_logp[i] = (float)((double)out->d_logp[i] + through_ratio);
@@ -205,44 +184,33 @@ static rein_status grpo_loss(void *self, const struct rein_batch *b, struct rein
     const struct config *c = &g->config;
     struct totals t = {0};
     struct clips clips = {0};
+    double kl = 0;
 
     out->loss = 0;
     for (uint32_t r = 0; r < b->rows; r++)
-        out->loss += row_loss(g, b, r, out, &t, &clips);
+        out->loss += row_loss(g, b, r, out, &t, &clips, &kl);
     totals_rest(&t, b, c->baseline == BASELINE_VALUE ? &c->critic : NULL, c->trust.entropy, out);
     totals_metrics(&t, b, out->metrics);
-    rein_metric_mean(out->metrics, "clip_ratio/low_mean", clips.low, t.tokens);
-    rein_metric_mean(out->metrics, "clip_ratio/high_mean", clips.high, t.tokens);
-    rein_metric_mean(out->metrics, "clip_ratio/region_mean", clips.low + clips.high, t.tokens);
+    if (c->loss == LOSS_CISPO)
+        rein_metric_mean(out->metrics, "cispo_clip_ratio", clips.high, clips.n);
+    else
+        clips_metrics(&clips, out->metrics);
+    if (b->entropy)
+        rein_metric_mean(out->metrics, "entropy", t.entropy, t.tokens);
     if (c->baseline == BASELINE_GROUP && c->beta > 0)
-        rein_metric_mean(out->metrics, "kl", clips.kl, t.tokens);
+        rein_metric_mean(out->metrics, "kl", kl, t.tokens);
     return REIN_OK;
-}
-
-static rein_status grpo_after(void *self, const struct rein_step *s, uint32_t *stop) {
-    totals_stop(s, ((const struct grpo *)self)->config.trust.target_kl_stop, stop);
-    return REIN_OK;
-}
-
-static rein_status grpo_save(void *self, struct rein_state *state) {
-    const struct grpo *g = self;
-    return beta_save(&g->beta, g->host, state);
-}
-
-static rein_status grpo_load(void *self, const struct rein_state *state) {
-    struct grpo *g = self;
-    return beta_load(&g->beta, g->host, state, g->config.penalty.target_kl > 0);
 }
 
 static const struct rein_algorithm_ops ops = {.size = sizeof(ops),
                                               .create = grpo_create,
-                                              .destroy = grpo_destroy,
+                                              .destroy = policy_destroy,
                                               .describe = grpo_describe,
                                               .prepare = grpo_prepare,
                                               .loss = grpo_loss,
-                                              .after = grpo_after,
-                                              .save = grpo_save,
-                                              .load = grpo_load};
+                                              .after = policy_after,
+                                              .save = policy_save,
+                                              .load = policy_load};
 
 MODULE(REIN_KIND_ALGORITHM, "grpo",
        "PPO or group-relative optimisation of a reward family with a penalty on its variance.");
