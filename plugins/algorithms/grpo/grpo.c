@@ -192,7 +192,7 @@ static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_
         totals_policy(t, b, i, &s, term);
         clips->low += s.ratio < 1 - c->trust.clip && advantage < 0;
         clips->high += s.ratio > (c->loss == LOSS_CISPO ? 0 : 1) + c->clip_high && advantage > 0;
-        clips->kl += kl;
+        clips->kl += rho * kl; /* what TRL reports too */
     }
     for (uint32_t i = from; i < to && c->loss == LOSS_GSPO; i++)
         if (counts(b->mask, i))
