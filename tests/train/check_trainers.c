@@ -227,6 +227,7 @@ static void open_policy(struct policy *p, const json_t *golden, const char *name
     s->model = use(p->model, MODEL_LM);
     s->reference = use(p->reference, MODEL_LM);
     s->critic = use(p->critic, MODEL_SCORE);
+    lr *= 2; /* steps are taken at half the rates: the schedule's factor counts for every model */
     s->critic.lr = lr;
     must(learner_open(&s->algorithms[0], true, &p->learner, &err), &err);
     must(trainer_open(s, &env, p->learner.needs.needs, lr, &p->trainer, &err), &err);
@@ -311,7 +312,7 @@ static void one_step(struct policy *p, struct step *step, struct step_result *re
                                          .micro = 3,
                                          .temperature = p->temperature,
                                          .max_tokens = p->max_tokens,
-                                         .factor = 1,
+                                         .factor = 0.5,
                                          .on_policy = true};
     struct error err = {0};
 
