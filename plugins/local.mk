@@ -36,6 +36,13 @@ plugins_algorithms_grpo_grpo_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_algorithms_grpo_grpo_la_LIBADD = $(PLUGIN_LINK)
 plugins_algorithms_grpo_grpo_la_LDFLAGS = $(MODULE_LINK)
 
+algorithms_LTLIBRARIES += plugins/algorithms/dpo/dpo.la
+plugins_algorithms_dpo_dpo_la_SOURCES = plugins/algorithms/dpo/dpo.c plugins/algorithms/dpo/dpo.h \
+	plugins/algorithms/dpo/kto.c plugins/algorithms/dpo/pairs.c
+plugins_algorithms_dpo_dpo_la_CPPFLAGS = $(PLUGIN_CPP) -I$(top_srcdir)/plugins/algorithms
+plugins_algorithms_dpo_dpo_la_LIBADD = $(PLUGIN_LINK)
+plugins_algorithms_dpo_dpo_la_LDFLAGS = $(MODULE_LINK)
+
 rewards_LTLIBRARIES += plugins/rewards/rm/rm.la plugins/rewards/rule/rule.la
 plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c
 plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)

@@ -61,23 +61,24 @@ static bool check_describe(struct subject *s) {
         return false;
     ok = n->data && n->data < 2 * REIN_DATA_LISTS && (!(n->data & REIN_DATA_PROMPTS) || n->data == REIN_DATA_PROMPTS);
     ok = conform_ok(ok, "describe: data kinds are known, and on-policy stands alone") && ok;
-    ok = conform_ok(n->needs && n->needs < 2 * REIN_NEED_WHOLE_TEXT, "describe: needs are known") && ok;
+    ok = conform_ok(n->needs && n->needs < 2 * REIN_NEED_KL_ROWS, "describe: needs are known") && ok;
     conform_ok(n->data == REIN_DATA_PROMPTS || !(n->needs & rollout),
                "describe: only on-policy needs what a rollout gives");
     ok = conform_ok((s->ops->prepare != NULL) == (n->data == REIN_DATA_PROMPTS), "prepare is there if on-policy") && ok;
-    ok = conform_ok(n->sums <= REIN_MAX_SUMS && (s->ops->measure != NULL) == (n->sums > 0),
-                    "measure is there if it sums") &&
+    ok = conform_ok(n->data == REIN_DATA_LABELLED || !(n->needs & REIN_NEED_KL_ROWS),
+                    "describe: mismatched rows are those of labelled data") &&
          ok;
+    ok = conform_ok(n->sums <= REIN_MAX_SUMS && (s->ops->measure || n->sums == 0), "measure is there if it sums") && ok;
     conform_ok(isfinite(n->lr) && n->lr >= 0 && isfinite(n->temperature) && n->temperature >= 0,
                "describe: defaults of the stage are in range");
     conform_ok((s->ops->save != NULL) == (s->ops->load != NULL), "save and load come together");
     return ok;
 }
 
-/* Central differences of loss around float inputs, in double. A kink within h of a value spoils
- * the difference there, so smaller steps are tried before an element counts as wrong. */
-static double difference(const struct subject *s, void *self, struct workload *w, float *x, uint32_t i, double expect,
-                         double accept) {
+/* Central differences of loss around float inputs, in double, with measure()'s sums held fast. A kink within h of a
+ * value spoils the difference there, so smaller steps are tried before an element counts as wrong. */
+static double difference(const struct subject *s, void *self, struct workload *w, const double *sums, float *x,
+                         uint32_t i, double expect, double accept) {
     double best = INFINITY;
 
     for (double h = 1.0 / 4096; h > 1e-6 && best > accept; h /= 16) {
@@ -88,13 +89,13 @@ static double difference(const struct subject *s, void *self, struct workload *w
         guard_seal(x, false);
         x[i] = keep + (float)h;
         lift = (double)x[i];
-        workload_step(s->ops, self, w, 0, &o);
+        workload_loss(s->ops, self, w, sums, &o);
         up = o.loss;
         outcome_free(&o);
         guard_seal(x, false);
         x[i] = keep - (float)h;
         drop = (double)x[i];
-        workload_step(s->ops, self, w, 0, &o);
+        workload_loss(s->ops, self, w, sums, &o);
         down = o.loss;
         outcome_free(&o);
         x[i] = keep;
@@ -106,6 +107,7 @@ static double difference(const struct subject *s, void *self, struct workload *w
 
 static void check_derivatives(const struct subject *s) {
     static const char *const names[D_COUNT] = {"d_logp", "d_value", "d_entropy", "d_score"};
+    double sums[REIN_MAX_SUMS] = {0}; /* constants to the derivatives */
     struct workload w;
     struct outcome o;
     void *self = make(s);
@@ -117,6 +119,7 @@ static void check_derivatives(const struct subject *s) {
         finite = finite && isfinite(w.b.advantage[i]) && (!w.b.return_ || isfinite(w.b.return_[i]));
     if (s->data == REIN_DATA_PROMPTS)
         conform_ok(prepared && finite, "%s: prepare gives finite advantages and returns", s->label);
+    workload_measure(s->ops, self, &w, sums);
     workload_step(s->ops, self, &w, 0, &o);
     conform_ok(outcome_finite(&o), "%s: loss and derivatives are finite", s->label);
     conform_ok(outcome_metrics_sane(&o), "%s: metrics are well-formed", s->label);
@@ -129,7 +132,7 @@ static void check_derivatives(const struct subject *s) {
         for (uint32_t i = 0; i < o.length[k]; i++)
             largest = fmax(largest, fabs((double)o.d[k][i]));
         for (uint32_t i = 0; i < o.length[k]; i++)
-            worst = fmax(worst, difference(s, self, &w, inputs[k], i, (double)o.d[k][i], 1e-5 * largest + 1e-8));
+            worst = fmax(worst, difference(s, self, &w, sums, inputs[k], i, (double)o.d[k][i], 1e-5 * largest + 1e-8));
         conform_ok(worst <= 1e-4 * largest + 1e-7, "%s: %s is the derivative of loss", s->label, names[k]);
         conform_note("worst |finite difference - %s| = %.2g, largest |%s| = %.2g", names[k], worst, names[k], largest);
     }

@@ -35,6 +35,9 @@ static void seal(struct workload *w, bool sealed) {
 }
 
 void workload_free(struct workload *w) {
+    if (w->mismatched)
+        workload_free(w->mismatched);
+    free(w->mismatched);
     for (int i = 0; i < NFIELDS; i++)
         guard_free(*at(&w->b, &fields[i]));
     guard_free((void *)(uintptr_t)w->b.offset);
@@ -98,8 +101,6 @@ static void make_rows(struct rein_batch *b, uint32_t data, uint64_t seed, bool m
             margin[r] = margin[b->unit[u]];
             if (data == REIN_DATA_PAIRS)
                 role[r] = r == b->unit[u] ? REIN_ROLE_CHOSEN : REIN_ROLE_REJECTED;
-            else if (data == REIN_DATA_LABELLED && u % 3 == 2)
-                role[r] = REIN_ROLE_KL;
         }
     b->role = role;
     b->label = label;
@@ -129,11 +130,36 @@ static void make_rollout(struct rein_batch *b, uint64_t seed) {
     b->advantage = guard_alloc(b->tokens, sizeof(float));
 }
 
+static struct workload *second(void) {
+    struct workload *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        exit(2);
+    return w;
+}
+
+/* Other rows of the same number and labels, for an estimate. */
+static struct workload *make_mismatched(const struct rein_needs *needs, uint32_t data, uint64_t seed, bool masks) {
+    struct rein_needs plain = *needs;
+    struct workload *w = second();
+
+    plain.needs &= ~REIN_NEED_KL_ROWS;
+    workload_make(w, &plain, data, seed + 1000, masks);
+    seal(w, false);
+    memset((void *)(uintptr_t)w->b.role, REIN_ROLE_KL, w->b.rows);
+    for (uint32_t i = 0; i < w->b.tokens; i++)
+        ((float *)(uintptr_t)w->b.logp)[i] += 0.25f; /* so that their KL is above 0 */
+    seal(w, true);
+    return w;
+}
+
 void workload_make(struct workload *w, const struct rein_needs *needs, uint32_t data, uint64_t seed, bool masks) {
     struct rein_batch *b = &w->b;
     uint32_t n = needs->needs;
 
     memset(w, 0, sizeof(*w));
+    if (n & REIN_NEED_KL_ROWS)
+        w->mismatched = make_mismatched(needs, data, seed, masks);
     w->needs = *needs;
     w->needs.data = data;
     b->size = sizeof(*b);
@@ -183,6 +209,10 @@ void workload_select(const struct workload *w, const uint32_t *units, uint32_t n
     uint32_t *unit = guard_alloc((size_t)n + 1, sizeof(*unit)), *offset, *source, rows = 0;
 
     *out = *w;
+    if (w->mismatched) {
+        out->mismatched = second();
+        workload_select(w->mismatched, units, n, out->mismatched);
+    }
     for (uint32_t u = 0; u < n; u++)
         unit[u + 1] = unit[u] + from->unit[units[u] + 1] - from->unit[units[u]];
     offset = guard_alloc((size_t)unit[n] + 1, sizeof(*offset));
@@ -225,6 +255,8 @@ void workload_select(const struct workload *w, const uint32_t *units, uint32_t n
 }
 
 void workload_poison(struct workload *w) {
+    if (w->mismatched)
+        workload_poison(w->mismatched);
     seal(w, false);
     for (int i = 0; i < NFIELDS; i++) {
         float *x = fields[i].token && fields[i].real ? *at(&w->b, &fields[i]) : NULL;
@@ -238,6 +270,8 @@ void workload_poison(struct workload *w) {
 void workload_stretch(struct workload *w) {
     struct rein_batch *b = &w->b;
 
+    if (w->mismatched)
+        workload_stretch(w->mismatched);
     seal(w, false);
     for (uint32_t i = 0; i < b->tokens; i++) {
         if (b->logp_ref)
@@ -420,6 +454,24 @@ static void one_loss(const struct rein_algorithm_ops *ops, void *self, const str
     outcome_free(&part);
 }
 
+rein_status workload_measure(const struct rein_algorithm_ops *ops, void *self, const struct workload *w, double *sums) {
+    struct rein_batch b = w->mismatched ? w->mismatched->b : w->b;
+
+    if (w->needs.sums == 0)
+        return REIN_OK;
+    if (w->needs.counts_only)
+        b.logp = b.entropy = b.value = b.score = NULL;
+    return ops->measure(self, &b, sums);
+}
+
+void workload_loss(const struct rein_algorithm_ops *ops, void *self, struct workload *w, const double *sums,
+                   struct outcome *o) {
+    outcome_make(o, w);
+    w->b.sums = w->needs.sums ? sums : NULL;
+    one_loss(ops, self, w, 0, 0, o);
+    w->b.sums = NULL;
+}
+
 void workload_step(const struct rein_algorithm_ops *ops, void *self, struct workload *w, uint32_t size,
                    struct outcome *o) {
     double sums[REIN_MAX_SUMS] = {0};
@@ -436,8 +488,8 @@ void workload_step(const struct rein_algorithm_ops *ops, void *self, struct work
         else
             part[p] = *w;
     }
-    for (uint32_t p = 0; p < pieces && w->needs.sums && o->status == REIN_OK; p++)
-        o->status = ops->measure(self, &part[p].b, sums);
+    for (uint32_t p = 0; p < pieces && o->status == REIN_OK; p++)
+        o->status = workload_measure(ops, self, &part[p], sums);
     for (uint32_t p = 0; p < pieces && o->status == REIN_OK; p++) {
         uint32_t row = w->b.unit[p * size];
         part[p].b.sums = w->needs.sums ? sums : NULL;

@@ -12,6 +12,8 @@
 struct workload {
     struct rein_batch b;
     struct rein_needs needs;
+    struct workload
+        *mismatched; /* the rows of REIN_ROLE_KL, one a unit, that measure() is given in b's place; or NULL */
 };
 
 /* Rows of 0 to 7 tokens for one REIN_DATA_* bit. `masks`: with masked tokens, and with a margin for pairs. */
@@ -51,6 +53,10 @@ bool outcome_metric(const struct outcome *o, const char *name, double *value);
 
 /* prepare() on the whole workload. Does nothing unless the algorithm is on-policy. */
 rein_status workload_prepare(const struct rein_algorithm_ops *ops, void *self, struct workload *w, uint32_t rollout);
+/* measure() on the whole workload, and loss() on it with those sums (REIN_MAX_SUMS of them). */
+rein_status workload_measure(const struct rein_algorithm_ops *ops, void *self, const struct workload *w, double *sums);
+void workload_loss(const struct rein_algorithm_ops *ops, void *self, struct workload *w, const double *sums,
+                   struct outcome *o);
 /* measure() and loss() on micro-batches of `size` units each (0: all in one, in w's own arrays). */
 void workload_step(const struct rein_algorithm_ops *ops, void *self, struct workload *w, uint32_t size,
                    struct outcome *o);

@@ -20,6 +20,9 @@ static int check_needs(const struct stage_algorithm *a, struct error *err) {
         return error_run(err, "algorithm %s: is on-policy and has no prepare()", name);
     if (n->sums > REIN_MAX_SUMS || (n->sums > 0 && ops->measure == NULL))
         return error_run(err, "algorithm %s: describe() asks for sums that cannot be", name);
+    if ((n->needs & REIN_NEED_KL_ROWS) && (n->data != REIN_DATA_LABELLED || n->sums == 0))
+        return error_run(err, "algorithm %s: describe() asks for mismatched rows, which labelled data has, for measure()",
+                         name);
     if (!(n->lr >= 0) || !isfinite(n->lr) || !(n->temperature >= 0) || !isfinite(n->temperature))
         return error_run(err, "algorithm %s: describe() gives defaults that are no numbers", name);
     return 0;

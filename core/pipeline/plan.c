@@ -128,6 +128,7 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
     m->role = role;
     m->use = use;
     m->shares = use->share;
+    m->early = use == &ps->stage->reference && !stage_keeps_reference(ps->stage);
     if (use->share) {
         m->parameters = (uint64_t)o->config.hidden;
         m->bytes = m->parameters * 16;
@@ -140,8 +141,21 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         }
         m->bytes = memory.weights + memory.training;
     }
-    ps->bytes += m->bytes;
+    if (!m->early)
+        ps->bytes += m->bytes;
     return check_head(w, ps->stage, use, o);
+}
+
+/* What an early reference takes beyond the optimiser's two moments (of the three parts of training), which come after it. */
+static void add_early(struct plan_stage *ps, const struct origin *policy) {
+    struct model_memory memory;
+    uint64_t moments;
+
+    model_estimate(&policy->config, ps->stage->model.source.head, true, 0, &memory);
+    moments = memory.training / 3 * 2;
+    for (size_t i = 0; i < ps->nmodels; i++)
+        if (ps->models[i].early && ps->models[i].bytes > moments)
+            ps->bytes += ps->models[i].bytes - moments;
 }
 
 /* The longest line of a file, in bytes; 0 when it is compressed or cannot be read. */
@@ -218,6 +232,7 @@ static int plan_stage(struct planner *w, const struct stage *s, struct plan_stag
         if (find_origin(w, &s->reference, &other) != 0 || add_model(w, ps, "reference", &s->reference, other) != 0 ||
             check_vocabulary(w, s, "reference", &s->reference, other, policy) != 0)
             return -1;
+        add_early(ps, policy);
     }
     if (s->critic.present) {
         if (find_origin(w, s->critic.share ? &s->model : &s->critic, &other) != 0 ||

@@ -11,6 +11,7 @@ struct plan_model {
     const char *role;           /* "model", "reference", "critic", "reward" */
     const struct model_use *use;
     bool shares;                /* a head on the stage's model, not a model of its own */
+    bool early;                 /* a reference that is asked about the data before the first step, and then let go */
     uint64_t parameters;
     uint64_t bytes;             /* weights, gradients, optimiser's state */
 };
@@ -18,7 +19,7 @@ struct plan_stage {
     const struct stage *stage;
     struct plan_model *models;
     size_t nmodels;
-    uint64_t bytes;             /* of the models */
+    uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns */
     uint64_t work;              /* activations of the largest micro-batch and the sampling cache, estimated from above */
 };
 struct plan {

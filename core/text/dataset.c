@@ -46,16 +46,17 @@ static int keep_row(struct loader *l, uint32_t role, uint32_t rank, struct error
     return 0;
 }
 
-static int keep_unit(struct loader *l, const struct columns *c, size_t first, struct error *err) {
+static int keep_unit(struct loader *l, const struct columns *c, size_t first, size_t rows, bool label,
+                     struct error *err) {
     struct dataset *d = l->out;
     void *units = d->units;
     json_t *messages = rows_messages(l->options, c);
     char *text = messages == NULL ? NULL : json_dumps(messages, JSON_COMPACT);
     struct data_unit unit = {.first = (uint32_t)first,
-                             .rows = (uint32_t)(d->nrows - first),
+                             .rows = (uint32_t)rows,
                              .margin = c->margin,
                              .has_margin = c->has_margin,
-                             .label = c->label,
+                             .label = label,
                              .line = l->line};
     int rc = 0;
 
@@ -67,7 +68,7 @@ static int keep_unit(struct loader *l, const struct columns *c, size_t first, st
     } else {
         d->units = units;
         d->units[d->nunits++] = unit;
-        for (size_t i = first; i < d->nrows; i++) {
+        for (size_t i = first; i < first + rows; i++) {
             d->tokens += d->rows[i].length;
             if (d->rows[i].length > d->longest)
                 d->longest = d->rows[i].length;
@@ -98,8 +99,13 @@ static int fits(struct loader *l, const struct columns *c, struct error *err) {
     return o->max_length == 0 || n <= o->max_length;
 }
 
+/* Where labels are wanted, a pair is a good completion and a bad one. */
+static bool takes_apart(const struct loader *l) {
+    return (l->options->kinds & (REIN_DATA_LABELLED | REIN_DATA_PAIRS)) == REIN_DATA_LABELLED;
+}
+
 static int make_rows(struct loader *l, const struct columns *c, bool *fit, struct error *err) {
-    const bool prompts = c->kind == REIN_DATA_PROMPTS, pairs = c->kind == REIN_DATA_PAIRS;
+    const bool prompts = c->kind == REIN_DATA_PROMPTS, pairs = c->kind == REIN_DATA_PAIRS && !takes_apart(l);
     const size_t count = prompts ? 1 : json_array_size(c->answers);
 
     *fit = true;
@@ -114,8 +120,8 @@ static int make_rows(struct loader *l, const struct columns *c, bool *fit, struc
             return -1;
         if (rc == 0)
             *fit = false;
-        else if (*fit && keep_row(l, pairs ? (i ? REIN_ROLE_REJECTED : REIN_ROLE_CHOSEN) : REIN_ROLE_PLAIN,
-                                  (uint32_t)i, err) != 0)
+        else if (*fit && keep_row(l, pairs ? (i ? REIN_ROLE_REJECTED : REIN_ROLE_CHOSEN) : REIN_ROLE_PLAIN, (uint32_t)i,
+                                  err) != 0)
             return -1;
     }
     return 0;
@@ -124,13 +130,15 @@ static int make_rows(struct loader *l, const struct columns *c, bool *fit, struc
 static int make_unit(struct loader *l, const struct columns *c, struct error *err) {
     struct dataset *d = l->out;
     const size_t first = d->nrows;
+    const bool apart = c->kind == REIN_DATA_PAIRS && takes_apart(l);
+    const uint32_t kind = apart ? REIN_DATA_LABELLED : c->kind;
     bool fit;
 
     if (d->kind == 0) {
-        d->kind = c->kind;
+        d->kind = kind;
         l->first_line = l->line;
-    } else if (d->kind != c->kind) {
-        return error_input(err, "this line has %s, while line %llu has %s", columns_name(c->kind),
+    } else if (d->kind != kind) {
+        return error_input(err, "this line has %s, while line %llu has %s", columns_name(kind),
                            (unsigned long long)l->first_line, columns_name(d->kind));
     }
     if (make_rows(l, c, &fit, err) != 0)
@@ -142,7 +150,9 @@ static int make_unit(struct loader *l, const struct columns *c, struct error *er
     }
     if (d->nrows > UINT32_MAX)
         return error_input(err, "there are too many rows");
-    return keep_unit(l, c, first, err);
+    if (!apart)
+        return keep_unit(l, c, first, d->nrows - first, c->label, err);
+    return keep_unit(l, c, first, 1, true, err) != 0 ? -1 : keep_unit(l, c, first + 1, 1, false, err);
 }
 
 static int one_line(struct loader *l, const char *path, struct error *err) {
@@ -153,7 +163,7 @@ static int one_line(struct loader *l, const char *path, struct error *err) {
 
     if (row == NULL)
         return error_at(err, path, l->line, (size_t)(why.column > 0 ? why.column : 0), "not valid JSON: %s", why.text);
-    rc = columns_read(row, l->options->kinds, &c, err);
+    rc = columns_read(row, l->options->kinds | (takes_apart(l) ? REIN_DATA_PAIRS : 0), &c, err);
     if (rc == 0)
         rc = make_unit(l, &c, err);
     columns_free(&c);

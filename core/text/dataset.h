@@ -56,7 +56,8 @@ struct dataset_options {
     const struct tokenizer *tokenizer;
     const struct chat_template *chat;  /* NULL: none; message lists are then an error */
     bool template_strings;             /* `template:` was given: {prompt: "..."} becomes a user turn too */
-    uint32_t kinds;                    /* REIN_DATA_* accepted: PROMPTS alone ignores completions */
+    uint32_t kinds;                    /* REIN_DATA_* accepted: PROMPTS alone ignores completions; LABELLED without PAIRS
+                                          takes a pair as two units, chosen (label true) and rejected (false) */
     bool eos;                          /* append EOS as above */
     uint32_t max_length;               /* longer units are dropped and counted; 0: no limit */
     uint32_t context;                  /* model's positions: pre-tokenised rows beyond it are refused; 0: no limit */

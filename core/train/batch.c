@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool taken(const struct samples *s, uint32_t r, enum batch_rows which) {
+    return which == BATCH_ALL || (s->role != NULL && s->role[r] == REIN_ROLE_KL) == (which == BATCH_MISMATCHED);
+}
+
 void batch_norms(const struct samples *s, const uint32_t *units, uint32_t count, struct batch_norms *out) {
     uint64_t tokens = 0, rows = 0;
     uint32_t longest = 0;
@@ -14,6 +18,8 @@ void batch_norms(const struct samples *s, const uint32_t *units, uint32_t count,
         for (uint32_t r = s->unit[units[i]]; r < s->unit[units[i] + 1]; r++) {
             const uint32_t n = samples_row_tokens(s, r);
 
+            if (!taken(s, r, BATCH_LOSS))
+                continue;
             tokens += samples_unmasked(s, r);
             longest = n > longest ? n : longest;
             rows++;
@@ -140,13 +146,15 @@ static void describe(struct batch *b, const struct samples *s, const struct batc
     b->packed = (struct packed){.count = rows, .offset = b->sequence, .ids = b->ids};
 }
 
-int batch_build(struct batch *b, const struct samples *s, const uint32_t *units, uint32_t count,
+int batch_build(struct batch *b, const struct samples *s, const uint32_t *units, uint32_t count, enum batch_rows which,
                 const struct batch_norms *norms, struct error *err) {
     size_t rows = 0, tokens = 0, ids = 0;
     uint32_t row = 0, at = 0, packed = 0;
 
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t r = s->unit[units[i]]; r < s->unit[units[i] + 1]; r++) {
+            if (!taken(s, r, which))
+                continue;
             rows++;
             tokens += samples_row_tokens(s, r);
             ids += s->length[r];
@@ -157,7 +165,9 @@ int batch_build(struct batch *b, const struct samples *s, const uint32_t *units,
         return error_nomem(err, "a micro-batch");
     for (uint32_t i = 0; i < count; i++) {
         b->unit[i] = row;
-        for (uint32_t r = s->unit[units[i]]; r < s->unit[units[i] + 1]; r++, row++) {
+        for (uint32_t r = s->unit[units[i]]; r < s->unit[units[i] + 1]; r++) {
+            if (!taken(s, r, which))
+                continue;
             b->offset[row] = at;
             b->sequence[row] = packed;
             memcpy(b->ids + packed, s->ids[r], s->length[r] * sizeof(*b->ids));
@@ -167,7 +177,7 @@ int batch_build(struct batch *b, const struct samples *s, const uint32_t *units,
                 b->family[k * rows + row] = s->family[(size_t)k * s->rows + r];
             at += samples_row_tokens(s, r);
             packed += s->length[r];
-            b->last[row] = (int32_t)packed - 1;
+            b->last[row++] = (int32_t)packed - 1;
         }
     }
     b->unit[count] = row;

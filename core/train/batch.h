@@ -7,7 +7,10 @@
 #include "model/pass.h"
 #include "train/samples.h"
 
-/* Divisors of the whole optimiser step. */
+/* Rows of a unit: all, only the mismatched ones (REIN_ROLE_KL), or only the others, which the loss is made of. */
+enum batch_rows { BATCH_ALL, BATCH_MISMATCHED, BATCH_LOSS };
+
+/* Divisors of the whole optimiser step: of the rows of BATCH_LOSS. */
 struct batch_norms {
     double tokens, rows, units;
     double max_tokens;             /* the longest row's */
@@ -33,7 +36,7 @@ struct batch {
 };
 
 /* Gathers the units; NULL arrays of the samples stay NULL in the view. */
-int batch_build(struct batch *b, const struct samples *s, const uint32_t *units, uint32_t count,
+int batch_build(struct batch *b, const struct samples *s, const uint32_t *units, uint32_t count, enum batch_rows which,
                 const struct batch_norms *norms, struct error *err);
 void batch_free(struct batch *b);
 

@@ -71,6 +71,16 @@ int data_load(const struct data_request *r, const char *path, struct dataset *ou
     return 0;
 }
 
+static void warn_of_one_label(const struct dataset *d) {
+    size_t good = 0;
+
+    for (size_t u = 0; u < d->nunits; u++)
+        good += d->units[u].label != 0;
+    if (d->kind == REIN_DATA_LABELLED && (good == 0 || good == d->nunits))
+        log_warn("%s: every label is %s: nothing to tell good completions from bad ones by", d->path,
+                 good ? "true" : "false");
+}
+
 static int check_one(const struct data_request *r, const char *path, struct error *err) {
     struct dataset d = {0};
     struct samples samples = {0};
@@ -78,6 +88,7 @@ static int check_one(const struct data_request *r, const char *path, struct erro
 
     if (data_load(r, path, &d, err) != 0)
         return -1;
+    warn_of_one_label(&d);
     rc = samples_from_dataset(&d, r->needs->needs, &samples, err);
     samples_free(&samples);
     dataset_free(&d);

@@ -4,6 +4,7 @@ core_libcore_la_SOURCES += \
 	core/train/data.c core/train/data.h \
 	core/train/learner.c core/train/learner.h \
 	core/train/metrics.c core/train/metrics.h \
+	core/train/mismatch.c core/train/mismatch.h \
 	core/train/offpolicy.c core/train/offpolicy.h \
 	core/train/onpolicy.c core/train/onpolicy.h \
 	core/train/optimizer.c core/train/optimizer.h \

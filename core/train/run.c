@@ -114,6 +114,7 @@ static int settle_steps(struct run *r, struct error *err) {
     return 0;
 }
 
+/* Given data is read by the reference once, before the first step: nobody asks it again. */
 static int open_references(struct run *r, struct error *err) {
     for (size_t i = 0; i < r->count; i++) {
         if (!learner_needs(&r->learners[i], REIN_NEED_REFERENCE) || (r->stage->on_policy && i == r->main))
@@ -123,6 +124,8 @@ static int open_references(struct run *r, struct error *err) {
         if (i == r->main && r->eval.rows > 0 && open_reference_logprobs(r, &r->eval, err) != 0)
             return -1;
     }
+    if (!stage_keeps_reference(r->stage))
+        trainer_drop_reference(&r->trainer);
     return 0;
 }
 
@@ -140,8 +143,9 @@ int run_open(const struct stage *s, const struct stage_env *env, struct run **ou
     if (open_learners(r, &needs, err) != 0)
         goto fail;
     settle(r);
-    if (trainer_open(s, env, needs, r->lr, &r->trainer, err) != 0 || open_data(r, err) != 0 ||
-        settle_steps(r, err) != 0 || open_references(r, err) != 0)
+    if (trainer_open(s, env, needs, &r->trainer, err) != 0 || open_data(r, err) != 0 ||
+        settle_steps(r, err) != 0 || open_references(r, err) != 0 ||
+        trainer_open_optimizers(s, r->lr, &r->trainer, err) != 0)
         goto fail;
     *out = r;
     return 0;

@@ -2,6 +2,7 @@
 #include "train/samples.h"
 
 #include "base/mem.h"
+#include "train/mismatch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,22 +79,24 @@ static void fill_mask(const struct data_row *row, uint32_t first, uint8_t *mask)
         mask[t - first] = t < row->prompt_length || row->mask == NULL || row->mask[t - row->prompt_length] != 0;
 }
 
-static int fill_masks(const struct dataset *d, struct samples *s, struct error *err) {
+static int fill_masks(const struct data_row *rows, struct samples *s, struct error *err) {
     bool any = false;
 
-    for (size_t r = 0; r < d->nrows; r++)
-        any = any || d->rows[r].mask != NULL;
+    for (uint32_t r = 0; r < s->rows; r++)
+        any = any || rows[r].mask != NULL;
     if (!any)
         return 0;
     s->mask = mem_zeros(s->tokens, 1);
     if (s->mask == NULL)
         return error_nomem(err, "masks of the data");
     for (uint32_t r = 0; r < s->rows; r++)
-        fill_mask(&d->rows[r], s->first[r], s->mask + s->offset[r]);
+        fill_mask(&rows[r], s->first[r], s->mask + s->offset[r]);
     return 0;
 }
 
-static int fill_rows(const struct dataset *d, struct samples *s, struct error *err) {
+/* `each`: sample rows made of a row of the data. */
+static int fill_rows(const struct dataset *d, const struct data_row *rows, uint32_t each, struct samples *s,
+                     struct error *err) {
     const bool ranks = d->kind == REIN_DATA_LISTS, labels = d->kind == REIN_DATA_LABELLED;
     bool margins = false;
 
@@ -106,10 +109,10 @@ static int fill_rows(const struct dataset *d, struct samples *s, struct error *e
     if (!s->role || (ranks && !s->rank) || (labels && !s->label) || (margins && !s->margin))
         return error_nomem(err, "rows of the data");
     for (size_t u = 0; u < d->nunits; u++)
-        for (uint32_t r = d->units[u].first; r < d->units[u].first + d->units[u].rows; r++) {
-            s->role[r] = (uint8_t)d->rows[r].role;
+        for (uint32_t r = d->units[u].first * each; r < (d->units[u].first + d->units[u].rows) * each; r++) {
+            s->role[r] = (uint8_t)rows[r].role;
             if (ranks)
-                s->rank[r] = d->rows[r].rank;
+                s->rank[r] = rows[r].rank;
             if (labels)
                 s->label[r] = d->units[u].label;
             if (margins)
@@ -118,30 +121,41 @@ static int fill_rows(const struct dataset *d, struct samples *s, struct error *e
     return 0;
 }
 
-int samples_from_dataset(const struct dataset *d, uint32_t needs, struct samples *out, struct error *err) {
-    if (d->nrows >= UINT32_MAX || d->nunits >= UINT32_MAX)
+/* `rows`: the data set's own, or each followed by its mismatched one. */
+static int from_rows(const struct dataset *d, const struct data_row *rows, uint32_t each, uint32_t needs,
+                     struct samples *out, struct error *err) {
+    if (d->nrows >= UINT32_MAX / each || d->nunits >= UINT32_MAX)
         return error_input(err, "%s: has too many rows", d->path);
-    if (allocate(out, (uint32_t)d->nrows, (uint32_t)d->nunits, err) != 0)
+    if (allocate(out, (uint32_t)d->nrows * each, (uint32_t)d->nunits, err) != 0)
         return -1;
     for (size_t u = 0; u < d->nunits; u++)
-        out->unit[u + 1] = d->units[u].first + d->units[u].rows;
+        out->unit[u + 1] = (d->units[u].first + d->units[u].rows) * each;
     for (uint32_t r = 0; r < out->rows; r++) {
-        const struct data_row *row = &d->rows[r];
-        const uint32_t prompt = needs & REIN_NEED_WHOLE_TEXT ? 0 : row->prompt_length;
+        const uint32_t prompt = needs & REIN_NEED_WHOLE_TEXT ? 0 : rows[r].prompt_length;
 
-        out->ids[r] = row->ids;
-        if (place(out, r, row->length, prompt, err) != 0) {
-            error_prefix(err, "%s", d->path);
-            goto fail;
-        }
+        out->ids[r] = rows[r].ids;
+        if (place(out, r, rows[r].length, prompt, err) != 0)
+            return error_prefix(err, "%s", d->path);
     }
     out->tokens = out->offset[out->rows];
-    if (fill_masks(d, out, err) != 0 || fill_rows(d, out, err) != 0)
-        goto fail;
-    return 0;
-fail:
-    samples_free(out);
-    return -1;
+    return fill_masks(rows, out, err) != 0 || fill_rows(d, rows, each, out, err) != 0 ? -1 : 0;
+}
+
+int samples_from_dataset(const struct dataset *d, uint32_t needs, struct samples *out, struct error *err) {
+    struct data_row *both = NULL;
+    int32_t *own = NULL;
+    int rc;
+
+    *out = (struct samples){0};
+    if (!(needs & REIN_NEED_KL_ROWS))
+        rc = from_rows(d, d->rows, 1, needs, out, err);
+    else if ((rc = mismatch_rows(d, &both, &own, err)) == 0)
+        rc = from_rows(d, both, 2, needs, out, err);
+    free(both);
+    out->own = own;
+    if (rc != 0)
+        samples_free(out);
+    return rc;
 }
 
 int samples_create(uint32_t rows, const uint32_t *lengths, const uint32_t *prompts, struct samples *out,

@@ -30,7 +30,8 @@ struct samples {
     uint8_t *role, *label, *ended;
 };
 
-/* Rows of `d`, which must outlive the samples; `needs` is REIN_NEED_*. */
+/* Rows of `d`, which must outlive the samples; `needs` is REIN_NEED_*. With KL_ROWS each is followed, in its unit, by its
+ * mismatched one (mismatch.h). */
 int samples_from_dataset(const struct dataset *d, uint32_t needs, struct samples *out, struct error *err);
 /* Empty arrays for a rollout of this shape: row r has lengths[r] tokens, the first prompts[r] of them given. Ids are
  * in `own`, one row after the other, zeroed; every row is a unit. */

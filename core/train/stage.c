@@ -92,6 +92,13 @@ static const struct rein_param checkpoint_rows[] = {
 const struct params checkpoint_params = {"checkpoint", checkpoint_rows, sizeof(checkpoint_rows[0]),
                                          sizeof(struct checkpoint_config)};
 
+bool stage_keeps_reference(const struct stage *s) {
+    for (size_t i = 0; i < s->nalgorithms; i++)
+        if ((s->algorithms[i].needs.data & REIN_DATA_PROMPTS) && (s->algorithms[i].needs.needs & REIN_NEED_REFERENCE))
+            return true;
+    return false;
+}
+
 bool stage_done(const struct stage *s) {
     char *path = file_join(s->output, "model/config.json");
     const bool done = path != NULL && file_exists(path);

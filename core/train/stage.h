@@ -126,6 +126,8 @@ struct stage_env {
 
 /* Trains and writes <output>/model (and critic). 0; -1 with ERROR_STOPPED after a saved checkpoint when a signal came. */
 int stage_run(struct stage *s, const struct stage_env *env, struct error *err);
+/* Is the reference asked after every rollout? If not, only once at the start, about the data; then it is let go. */
+bool stage_keeps_reference(const struct stage *s);
 /* True when <output>/model is complete: a resumed run skips the stage. */
 bool stage_done(const struct stage *s);
 /* Checks the data against the models without running anything: file:line of every refusal. `context` in tokens. */

@@ -28,28 +28,38 @@ static uint32_t micro_count(const struct work *w, uint32_t at) {
     return left < w->request->micro ? left : w->request->micro;
 }
 
-static int load(struct work *w, uint32_t at, bool keep, struct error *err) {
+static int build(struct work *w, uint32_t at, enum batch_rows which, struct error *err) {
     struct batch *b = &w->step->batch;
 
-    w->how.keep = keep;
     if (signals_check(err) != 0 ||
-        batch_build(b, w->part->samples, w->part->units + at, micro_count(w, at), &w->norms, err) != 0)
+        batch_build(b, w->part->samples, w->part->units + at, micro_count(w, at), which, &w->norms, err) != 0)
         return -1;
     if (w->request->eval)
         b->view.flags |= REIN_BATCH_EVAL;
-    return trainer_forward(w->step->trainer, b, &w->how, err);
+    return 0;
 }
 
-/* What an algorithm cannot know: it sees no ids. */
+static int load(struct work *w, uint32_t at, enum batch_rows which, bool keep, struct error *err) {
+    w->how.keep = keep;
+    if (build(w, at, which, err) != 0)
+        return -1;
+    return trainer_forward(w->step->trainer, &w->step->batch, &w->how, err);
+}
+
+/* What an algorithm cannot know: it sees no ids. Rejected and undesirable answers are not to be hit. */
 static void count_right(struct work *w) {
     const struct batch *b = &w->step->batch;
     double right = 0, tokens = 0;
 
-    for (uint32_t i = 0; i < b->view.tokens; i++)
-        if (b->view.mask == NULL || b->view.mask[i]) {
-            right += b->best[i] == b->targets[i];
-            tokens++;
-        }
+    for (uint32_t r = 0; r < b->view.rows; r++) {
+        if ((b->view.role && b->view.role[r] == REIN_ROLE_REJECTED) || (b->view.label && !b->view.label[r]))
+            continue;
+        for (uint32_t i = b->offset[r]; i < b->offset[r + 1]; i++)
+            if (b->view.mask == NULL || b->view.mask[i]) {
+                right += b->best[i] == b->targets[i];
+                tokens++;
+            }
+    }
     metrics_add(&w->out->metrics, w->prefix, "mean_token_accuracy", REIN_METRIC_MEAN, right, tokens);
 }
 
@@ -78,7 +88,7 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
     const double weight = w->part->learner->spec->weight;
     double loss = 0;
 
-    if (!loaded && load(w, at, !w->request->eval, err) != 0)
+    if (!loaded && load(w, at, BATCH_LOSS, !w->request->eval, err) != 0)
         return -1;
     b->view.sums = w->part->learner->needs.sums ? w->sums : NULL;
     if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), &loss, err) != 0)
@@ -101,11 +111,19 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
     return trainer_backward(w->step->trainer, b, &w->how, w->request->critic_only, err);
 }
 
-/* The sums of the whole step, before its first loss. A step of one micro-batch runs the model only once. */
-static int measure(struct work *w, bool single, struct error *err) {
+/* The sums of the whole step, before its first loss. *reusable: the loss can go on from the forward pass made here, so
+ * that a step of one micro-batch runs the model only once. */
+static int measure(struct work *w, bool *reusable, struct error *err) {
+    const struct rein_needs *needs = &w->part->learner->needs;
+    const bool mismatched = (needs->needs & REIN_NEED_KL_ROWS) != 0;
+    const enum batch_rows which = mismatched ? BATCH_MISMATCHED : BATCH_LOSS;
+
+    *reusable = w->part->count <= w->request->micro && !mismatched && !needs->counts_only;
     for (uint32_t at = 0; at < w->part->count; at += w->request->micro) {
-        if (load(w, at, single && !w->request->eval, err) != 0 ||
-            learner_measure(w->part->learner, &w->step->batch.view, w->sums, err) != 0)
+        const int rc =
+            needs->counts_only ? build(w, at, which, err) : load(w, at, which, *reusable && !w->request->eval, err);
+
+        if (rc != 0 || learner_measure(w->part->learner, &w->step->batch.view, w->sums, err) != 0)
             return -1;
     }
     return 0;
@@ -114,20 +132,21 @@ static int measure(struct work *w, bool single, struct error *err) {
 static int run_part(struct step *s, const struct step_request *r, const struct step_part *part, uint64_t done,
                     uint64_t total, struct step_result *out, struct error *err) {
     struct work w = {.step = s, .request = r, .part = part, .out = out};
-    const bool single = part->count <= r->micro, measured = part->learner->needs.sums > 0;
+    bool loaded = false;
 
     batch_norms(part->samples, part->units, part->count, &w.norms);
     if (r->max_tokens > 0)
         w.norms.max_tokens = r->max_tokens;
-    w.how = (struct trainer_forward){.needs = part->learner->needs.needs, .temperature = r->temperature,
+    w.how = (struct trainer_forward){.needs = part->learner->needs.needs,
+                                     .temperature = r->temperature,
                                      .best = !r->on_policy && learner_needs(part->learner, REIN_NEED_LOGP)};
     snprintf(w.prefix, sizeof(w.prefix), "%s%.50s", r->eval ? "eval_" : "", part->learner->prefix);
-    if (measured && measure(&w, single, err) != 0)
+    if (part->learner->needs.sums > 0 && measure(&w, &loaded, err) != 0)
         return -1;
     for (uint32_t at = 0; at < part->count; at += r->micro) {
         if (r->sink && r->sink->progress)
             r->sink->progress(r->sink->ctx, r->eval ? "evaluating" : "training", done + at, total);
-        if (micro_batch(&w, at, measured && single, err) != 0)
+        if (micro_batch(&w, at, loaded, err) != 0)
             return -1;
     }
     return 0;
@@ -141,7 +160,8 @@ static int update(struct step *s, const struct step_request *r, struct step_resu
 
     if (actor && optimizer_norm(t->optimizer, owner, &out->grad_norm, err) != 0)
         return -1;
-    if (t->critic_optimizer != NULL && optimizer_norm(t->critic_optimizer, OPTIMIZER_ALL, &out->critic_grad_norm, err) != 0)
+    if (t->critic_optimizer != NULL &&
+        optimizer_norm(t->critic_optimizer, OPTIMIZER_ALL, &out->critic_grad_norm, err) != 0)
         return -1;
     out->updated = isfinite(out->loss) && isfinite(out->grad_norm) && isfinite(out->critic_grad_norm);
     if (!out->updated)

@@ -42,7 +42,7 @@ static int open_reference(const struct stage *s, struct trainer *t, struct error
     return pass_create(t->reference, &t->reference_pass, err);
 }
 
-static int open_optimizers(const struct stage *s, struct trainer *t, double lr, struct error *err) {
+int trainer_open_optimizers(const struct stage *s, double lr, struct trainer *t, struct error *err) {
     const struct train_config *c = &s->train;
     const struct optimizer_options options = {.beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
                                               .weight_decay = c->weight_decay, .max_grad_norm = c->max_grad_norm,
@@ -60,7 +60,7 @@ static int open_optimizers(const struct stage *s, struct trainer *t, double lr, 
     return add_parameters(t->critic_optimizer, t->critic, s->critic.lr, OWNER_CRITIC, err);
 }
 
-int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t needs, double lr, struct trainer *out,
+int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t needs, struct trainer *out,
                  struct error *err) {
     struct model_source source = s->model.source;
 
@@ -75,12 +75,17 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
         goto fail;
     if ((needs & REIN_NEED_REFERENCE) && open_reference(s, out, err) != 0)
         goto fail;
-    if (open_optimizers(s, out, lr, err) != 0)
-        goto fail;
     return 0;
 fail:
     trainer_close(out);
     return -1;
+}
+
+void trainer_drop_reference(struct trainer *t) {
+    pass_free(t->reference_pass);
+    model_close(t->reference);
+    t->reference_pass = NULL;
+    t->reference = NULL;
 }
 
 void trainer_close(struct trainer *t) {
@@ -88,9 +93,8 @@ void trainer_close(struct trainer *t) {
     optimizer_free(t->critic_optimizer);
     pass_free(t->actor_pass);
     pass_free(t->critic_pass);
-    pass_free(t->reference_pass);
+    trainer_drop_reference(t);
     model_close(t->critic);
-    model_close(t->reference);
     model_close(t->actor);
     *t = (struct trainer){0};
 }
@@ -200,7 +204,7 @@ static int each_token(struct pass *pass, struct model *value_head, const struct 
 
         for (uint32_t i = 0; i < count; i++)
             units[i] = at + i;
-        if (signals_check(err) != 0 || batch_build(&b, s, units, count, &norms, err) != 0 ||
+        if (signals_check(err) != 0 || batch_build(&b, s, units, count, BATCH_ALL, &norms, err) != 0 ||
             pass_forward(pass, &b.packed, false, err) != 0)
             goto out;
         if (b.view.tokens == 0)

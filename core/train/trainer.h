@@ -20,9 +20,13 @@ struct trainer {
     bool shared;
 };
 
-/* Opens what the stage names and `needs` (REIN_NEED_*) asks for; lr is the stage's. */
-int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t needs, double lr, struct trainer *out,
+/* Opens the models that the stage names and `needs` (REIN_NEED_*) asks for. */
+int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t needs, struct trainer *out,
                  struct error *err);
+/* Gives the reference's memory back; before the optimizers are there, so that they take its place. */
+void trainer_drop_reference(struct trainer *t);
+/* The optimizers' state; lr is the stage's. Before the first step. */
+int trainer_open_optimizers(const struct stage *s, double lr, struct trainer *t, struct error *err);
 void trainer_close(struct trainer *t);
 
 /* Weights changed: backends may have packed copies. */

@@ -48,6 +48,10 @@
 #define REIN_NEED_SCORE      (1u << 7) /* score: the trained model must have a score head */
 #define REIN_NEED_OLD_LOGP   (1u << 8) /* logp_old, recorded while sampling */
 #define REIN_NEED_WHOLE_TEXT (1u << 9) /* per-token arrays cover prompt and completion */
+/* Labelled data: for each row a mismatched one, the completion of another row under its prompt, with the role
+ * REIN_ROLE_KL and its own row's label. Each completion is used once. measure() is given these rows and no others, loss()
+ * the others: no derivative goes through a mismatched row. norm_* count the others alone. */
+#define REIN_NEED_KL_ROWS (1u << 10)
 
 /* Filled by describe(). The host sets size and zeroes the rest; a default of 0
  * (or NaN where 0 means something) leaves the host's own default in place. */
@@ -61,6 +65,9 @@ struct rein_needs {
     double temperature;       /* sampling temperature, > 0 */
     uint32_t max_tokens;      /* completion length of a rollout */
     uint32_t epochs;          /* passes over each rollout (on-policy) or over the data */
+    uint32_t counts_only;     /* 1: measure() only counts; its batches have no logp, entropy, value or score, and no
+                                 model is run for them */
+    uint32_t reserved;
 };
 #define REIN_MAX_SUMS 16u
 
@@ -68,7 +75,7 @@ struct rein_needs {
 #define REIN_ROLE_PLAIN    0u
 #define REIN_ROLE_CHOSEN   1u
 #define REIN_ROLE_REJECTED 2u
-#define REIN_ROLE_KL       3u /* KTO: a mismatched completion, only for the KL estimate */
+#define REIN_ROLE_KL       3u /* a mismatched completion, only for an estimate: REIN_NEED_KL_ROWS */
 
 /* Named numbers for people. MEAN is sum/weight over the whole step, exactly, however
  * it was cut into micro-batches. Names are the field's (TRL's): "objective/kl". */
@@ -128,7 +135,7 @@ struct rein_batch {
     double norm_tokens;       /* unmasked tokens */
     double norm_rows, norm_units;
     double max_tokens;        /* the rollout's max_tokens, or the longest row of the data set's batch */
-    const double *sums;       /* [needs.sums] totals of measure(); NULL when sums == 0 */
+    const double *sums;       /* [needs.sums] totals of measure(), constants for the derivatives; NULL when sums == 0 */
 };
 
 /* Outputs of loss(). The host zeroes the arrays and sets the unused ones to NULL.
@@ -195,7 +202,7 @@ struct rein_algorithm_ops {
     void (*destroy)(void *self);
     rein_status (*describe)(void *self, struct rein_needs *needs);
     rein_status (*prepare)(void *self, struct rein_experience *e);                     /* NULL unless on-policy */
-    rein_status (*measure)(void *self, const struct rein_batch *b, double *sums);      /* NULL when sums == 0; adds */
+    rein_status (*measure)(void *self, const struct rein_batch *b, double *sums);      /* may be NULL when sums == 0; adds */
     rein_status (*loss)(void *self, const struct rein_batch *b, struct rein_loss *out);
     rein_status (*after)(void *self, const struct rein_step *s, uint32_t *stop);       /* may be NULL */
     rein_status (*save)(void *self, struct rein_state *state);                         /* NULL: stateless */

@@ -4,6 +4,7 @@
 #include "tap.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* 3 completions of 2, 0 and 1 tokens */
@@ -90,6 +91,16 @@ START_TEST(describe_gives_the_defaults_of_trl) {
           .max_tokens = 512,
           .epochs = 1,
           .needs = REIN_NEED_LOGP | REIN_NEED_OLD_LOGP | REIN_NEED_GROUPS | REIN_NEED_REWARD | REIN_NEED_FAMILY}},
+        {"dpo", NULL, NULL, {.data = REIN_DATA_PAIRS, .needs = REIN_NEED_LOGP | REIN_NEED_REFERENCE, .lr = 1e-6}},
+        {"dpo", "loss", "orpo", {.data = REIN_DATA_PAIRS, .needs = REIN_NEED_LOGP, .lr = 1e-6, .sums = 1}},
+        {"dpo", "loss", "simpo", {.data = REIN_DATA_PAIRS, .needs = REIN_NEED_LOGP, .lr = 1e-6, .sums = 1}},
+        {"dpo",
+         "loss",
+         "kto",
+         {.data = REIN_DATA_LABELLED,
+          .needs = REIN_NEED_LOGP | REIN_NEED_REFERENCE | REIN_NEED_KL_ROWS,
+          .lr = 1e-6,
+          .sums = 4}},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -102,6 +113,7 @@ START_TEST(describe_gives_the_defaults_of_trl) {
         ck_assert_double_eq(in.needs.temperature, cases[i].needs.temperature);
         ck_assert_uint_eq(in.needs.max_tokens, cases[i].needs.max_tokens);
         ck_assert_uint_eq(in.needs.epochs, cases[i].needs.epochs);
+        ck_assert_uint_eq(in.needs.sums, cases[i].needs.sums);
         instance_close(&in);
     }
 }
@@ -149,11 +161,11 @@ START_TEST(ppo_before_the_first_update_sees_no_change) {
 END_TEST
 
 START_TEST(nothing_at_all_is_harmless) {
-    static const char *const names[] = {"sft", "rm", "ppo"};
+    static const char *const names[] = {"sft", "rm", "ppo", "dpo"};
     static const uint32_t zero[] = {0, 0};
     static const float none[1];
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         struct instance in;
         struct metric_box box;
         float d[1] = {0};
@@ -197,6 +209,8 @@ START_TEST(what_cannot_be_used_is_refused) {
     static const char *const dual[] = {"dual_clip", "0.5", NULL};
     static const char *const still[] = {"target_kl", "1", "beta", "0", NULL};
     static const char *const cispo[] = {"loss", "cispo", NULL};
+    static const char *const smooth[] = {"label_smoothing", "0.1", NULL};
+    static const char *const half[] = {"loss", "robust", "label_smoothing", "0.5", NULL};
     static const uint32_t three[] = {0, 3};
     static const float none[] = {1, NAN, 1};
     struct instance in;
@@ -214,6 +228,13 @@ START_TEST(what_cannot_be_used_is_refused) {
     ck_assert_str_eq(in.failed_param, "clip_high");
     instance_close(&in);
 
+    ck_assert_int_eq(instance_open(&in, "algorithm", "dpo", smooth), REIN_ERR_ARG);
+    ck_assert_str_eq(in.failed_param, "label_smoothing");
+    instance_close(&in);
+    ck_assert_int_eq(instance_open(&in, "algorithm", "dpo", half), REIN_ERR_ARG);
+    ck_assert_str_eq(in.failed_param, "label_smoothing");
+    instance_close(&in);
+
     ck_assert_int_eq(instance_open(&in, "algorithm", "ppo", NULL), REIN_OK);
     struct rein_experience e = experience(4, d, e_, &box);
     e.reward = none;
@@ -226,6 +247,20 @@ START_TEST(what_cannot_be_used_is_refused) {
     struct rein_loss out = {.size = sizeof(out), .d_score = d, .metrics = metrics_reset(&box)};
     ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_ERR_ARG);
     ck_assert_str_eq(in.message, "bradley-terry compares pairs, not 3 answers");
+    instance_close(&in);
+
+    ck_assert_int_eq(instance_open(&in, "algorithm", "dpo", NULL), REIN_OK);
+    b = (struct rein_batch){.size = sizeof(b),
+                            .rows = 3,
+                            .units = 1,
+                            .unit = three,
+                            .offset = offset,
+                            .logp = old,
+                            .logp_ref = ref,
+                            .norm_units = 1};
+    out = (struct rein_loss){.size = sizeof(out), .d_logp = d, .metrics = metrics_reset(&box)};
+    ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_ERR_ARG);
+    ck_assert_str_eq(in.message, "dpo compares pairs, not 3 answers");
     instance_close(&in);
 }
 END_TEST
@@ -252,6 +287,81 @@ START_TEST(grpo_holds_disagreement_against_a_completion) {
     ck_assert_float_eq_tol(advantage[1], 5.0f / 6 - 2, 1e-6f);
     ck_assert_float_eq_tol(advantage[2], 5.0f / 6 - 0.5f, 1e-6f);
     ck_assert_double_eq_tol(metrics_value(&box.list, "objective/reward_variance"), 5.0 / 3, 1e-12);
+    instance_close(&in);
+}
+END_TEST
+
+/* One pair of 2 and 1 tokens; `swap` puts the second row first. */
+static double pair_loss(const char *loss, bool swap, float shift, struct metric_box *box) {
+    static const uint32_t straight[] = {0, 2, 3}, turned[] = {0, 1, 3}, both[] = {0, 2};
+    const char *const options[] = {"loss", loss, NULL};
+    const float logp[] = {-1 + shift, -2, -0.5f}, logp_swapped[] = {-0.5f, -1 + shift, -2};
+    const float ref_swapped[] = {ref[2], ref[0], ref[1]};
+    float d[3] = {0};
+    struct instance in;
+    double sums[REIN_MAX_SUMS] = {swap ? 1 : 2};
+
+    ck_assert_int_eq(instance_open(&in, "algorithm", "dpo", options), REIN_OK);
+    struct rein_batch b = {.size = sizeof(b),
+                           .rows = 2,
+                           .units = 1,
+                           .tokens = 3,
+                           .offset = swap ? turned : straight,
+                           .unit = both,
+                           .logp = swap ? logp_swapped : logp,
+                           .logp_ref = swap ? ref_swapped : ref,
+                           .norm_units = 1,
+                           .norm_rows = 2,
+                           .norm_tokens = 3,
+                           .sums = in.needs.sums ? sums : NULL};
+    struct rein_loss out = {.size = sizeof(out), .d_logp = d, .metrics = metrics_reset(box)};
+    ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_OK);
+    ck_assert(isfinite(d[0]) && isfinite(d[1]) && isfinite(d[2]));
+    instance_close(&in);
+    return out.loss;
+}
+
+START_TEST(chosen_and_rejected_swapped_negate_the_margin) {
+    static const char *const losses[] = {"sigmoid", "hinge", "ipo", "robust", "cdpo", "simpo", "orpo"};
+
+    for (size_t i = 0; i < sizeof(losses) / sizeof(*losses); i++)
+        for (float shift = 0; shift > -3000; shift = shift * 3 - 1) {
+            struct metric_box a, b;
+
+            ck_assert(isfinite(pair_loss(losses[i], false, shift, &a)));
+            ck_assert(isfinite(pair_loss(losses[i], true, shift, &b)));
+            ck_assert_double_ne(metrics_value(&a.list, "rewards/margins"), 0);
+            ck_assert_double_eq(metrics_value(&a.list, "rewards/margins"), -metrics_value(&b.list, "rewards/margins"));
+            ck_assert_double_eq(metrics_value(&a.list, "rewards/chosen"), metrics_value(&b.list, "rewards/rejected"));
+            ck_assert_double_eq(metrics_value(&a.list, "logps/chosen"), metrics_value(&b.list, "logps/rejected"));
+            ck_assert_double_eq(
+                metrics_value(&a.list, "rewards/accuracies") + metrics_value(&b.list, "rewards/accuracies"), 1);
+        }
+}
+END_TEST
+
+START_TEST(dpo_of_the_reference_itself_is_ln_2) {
+    static const uint32_t rows[] = {0, 2, 3}, both[] = {0, 2};
+    struct instance in;
+    struct metric_box box;
+    float d[3] = {0};
+
+    ck_assert_int_eq(instance_open(&in, "algorithm", "dpo", NULL), REIN_OK);
+    struct rein_batch b = {.size = sizeof(b),
+                           .rows = 2,
+                           .units = 1,
+                           .tokens = 3,
+                           .offset = rows,
+                           .unit = both,
+                           .logp = old,
+                           .logp_ref = old,
+                           .norm_units = 1};
+    struct rein_loss out = {.size = sizeof(out), .d_logp = d, .metrics = metrics_reset(&box)};
+    ck_assert_int_eq(in.ops->loss(in.self, &b, &out), REIN_OK);
+    ck_assert_double_eq(out.loss, 0.6931471805599453);
+    ck_assert_double_eq(metrics_value(&box.list, "rewards/accuracies"), 0); /* nobody wins */
+    ck_assert_float_eq_tol(d[0], -0.05f, 1e-7f);
+    ck_assert_float_eq_tol(d[2], 0.05f, 1e-7f);
     instance_close(&in);
 }
 END_TEST
@@ -326,6 +436,8 @@ int main(void) {
     Suite *suite = suite_create("algorithms");
     TCase *cases = tcase_create("algorithms");
 
+    tcase_add_test(cases, chosen_and_rejected_swapped_negate_the_margin);
+    tcase_add_test(cases, dpo_of_the_reference_itself_is_ln_2);
     tcase_add_test(cases, describe_gives_the_defaults_of_trl);
     tcase_add_test(cases, ppo_before_the_first_update_sees_no_change);
     tcase_add_test(cases, nothing_at_all_is_harmless);

@@ -66,20 +66,22 @@ static uint8_t *bytes(const json_t *o, const char *key) {
 struct call {
     uint32_t rows, units, tokens;
     uint32_t *offset, *unit, *rank;
-    uint8_t *mask, *ended;
+    uint8_t *mask, *ended, *label;
+    struct call *mismatched; /* the rows that measure() is given, one a unit; or NULL */
     uint32_t take, members;
     float *family, *logp, *logp_old, *logp_ref, *value, *value_old, *entropy, *advantage, *return_, *reward, *score,
         *margin;
 };
 
 static void call_read(struct call *c, const json_t *o) {
-    const json_t *prepared = json_object_get(o, "prepare");
+    const json_t *prepared = json_object_get(o, "prepare"), *mismatched = json_object_get(o, "mismatched");
 
     *c = (struct call){.offset = numbers(o, "offset"),
                        .unit = numbers(o, "unit"),
                        .rank = numbers(o, "rank"),
                        .mask = bytes(o, "mask"),
                        .ended = bytes(o, "ended"),
+                       .label = bytes(o, "label"),
                        .logp = floats(o, "logp"),
                        .logp_old = floats(o, "logp_old"),
                        .logp_ref = floats(o, "logp_ref"),
@@ -113,12 +115,19 @@ static void call_read(struct call *c, const json_t *o) {
     }
     c->members = c->family ? (uint32_t)(json_array_size(json_object_get(o, "family")) / c->rows) : 0;
     c->members += c->family && !c->members;
+    if (mismatched) {
+        c->mismatched = calloc(1, sizeof(*c));
+        ck_assert_ptr_nonnull(c->mismatched);
+        call_read(c->mismatched, mismatched);
+    }
 }
 
 static void call_free(struct call *c) {
-    void *all[] = {c->offset,   c->unit,     c->rank,  c->mask,      c->ended,   c->logp,
-                   c->logp_old, c->logp_ref, c->value, c->value_old, c->entropy, c->advantage,
-                   c->return_,  c->reward,   c->score, c->margin,    c->family};
+    void *all[] = {c->offset,   c->unit,   c->rank,      c->mask,    c->ended,     c->logp,    c->logp_old,
+                   c->logp_ref, c->value,  c->value_old, c->entropy, c->advantage, c->return_, c->reward,
+                   c->score,    c->margin, c->family,    c->label,   c->mismatched};
+    if (c->mismatched)
+        call_free(c->mismatched);
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         free(all[i]);
 }
@@ -193,36 +202,30 @@ static void check_prepare(struct instance *in, const char *where, const struct c
 
 #define PART(array, at) ((array) ? (array) + (at) : NULL)
 
-/* A step, cut into micro-batches of the given numbers of units. */
-static void check_step(struct instance *in, const char *where, const struct call *c, const json_t *cut,
-                       json_t *expect) {
-    uint32_t largest = c->tokens > c->rows ? c->tokens : c->rows, from = 0;
-    float *d[4]; /* logp, value, entropy, score */
-    static const char *const names[] = {"d_logp", "d_value", "d_entropy", "d_score"};
-    struct metric_box total, part;
-    double loss = 0, unmasked = 0;
+/* Units from .. to of a call as a micro-batch, with the divisors of the whole step. */
+struct piece {
+    uint32_t offset[MOST], unit[MOST], row, token;
+    struct rein_batch b;
+};
+static void piece_of(const struct call *c, uint32_t from, uint32_t to, struct piece *p) {
+    const uint32_t row = c->unit[from], rows = c->unit[to] - row, token = c->offset[row];
+    double unmasked = 0;
 
-    for (int i = 0; i < 4; i++)
-        d[i] = calloc(largest + 1, sizeof(float));
-    const uint32_t rows_taken = c->unit[c->take], tokens_taken = c->offset[rows_taken];
-    for (uint32_t i = 0; i < tokens_taken; i++)
+    ck_assert_uint_lt(rows, MOST);
+    for (uint32_t r = 0; r <= rows; r++)
+        p->offset[r] = c->offset[row + r] - token;
+    for (uint32_t u = 0; u <= to - from; u++)
+        p->unit[u] = c->unit[from + u] - row;
+    for (uint32_t i = 0; i < c->offset[c->unit[c->take]]; i++)
         unmasked += !c->mask || c->mask[i];
-    metrics_reset(&total);
-    for (size_t k = 0; k < json_array_size(cut); k++) {
-        uint32_t to = from + (uint32_t)json_integer_value(json_array_get(cut, k)), offset[MOST], unit[MOST];
-        uint32_t row = c->unit[from], rows = c->unit[to] - row, token = c->offset[row];
-
-        ck_assert_uint_lt(rows, MOST);
-        for (uint32_t r = 0; r <= rows; r++)
-            offset[r] = c->offset[row + r] - token;
-        for (uint32_t u = 0; u <= to - from; u++)
-            unit[u] = c->unit[from + u] - row;
-        struct rein_batch b = {.size = sizeof(b),
+    p->row = row;
+    p->token = token;
+    p->b = (struct rein_batch){.size = sizeof(p->b),
                                .rows = rows,
                                .units = to - from,
-                               .tokens = offset[rows],
-                               .offset = offset,
-                               .unit = unit,
+                               .tokens = p->offset[rows],
+                               .offset = p->offset,
+                               .unit = p->unit,
                                .mask = PART(c->mask, token),
                                .logp = PART(c->logp, token),
                                .logp_old = PART(c->logp_old, token),
@@ -236,19 +239,60 @@ static void check_step(struct instance *in, const char *where, const struct call
                                .score = PART(c->score, row),
                                .margin = PART(c->margin, row),
                                .rank = PART(c->rank, row),
+                               .label = PART(c->label, row),
                                .ended = PART(c->ended, row),
                                .norm_tokens = unmasked,
-                               .norm_rows = rows_taken,
+                               .norm_rows = c->unit[c->take],
                                .norm_units = c->take,
                                .max_tokens = 8};
+}
+
+/* measure() of all pieces, as the host calls it. */
+static void measure_all(struct instance *in, const struct call *c, const json_t *cut, double *sums) {
+    const struct call *from = in->needs.needs & REIN_NEED_KL_ROWS ? c->mismatched : c;
+    uint32_t at = 0;
+
+    ck_assert_ptr_nonnull(from);
+    for (size_t k = 0; k < json_array_size(cut) && in->needs.sums > 0; k++) {
+        const uint32_t to = at + (uint32_t)json_integer_value(json_array_get(cut, k));
+        struct piece p;
+
+        piece_of(from, at, to, &p);
+        if (in->needs.counts_only)
+            p.b.logp = p.b.entropy = p.b.value = p.b.score = NULL;
+        ck_assert_int_eq(in->ops->measure(in->self, &p.b, sums), REIN_OK);
+        at = to;
+    }
+}
+
+/* A step, cut into micro-batches of the given numbers of units. */
+static void check_step(struct instance *in, const char *where, const struct call *c, const json_t *cut,
+                       json_t *expect) {
+    uint32_t largest = c->tokens > c->rows ? c->tokens : c->rows, from = 0;
+    float *d[4]; /* logp, value, entropy, score */
+    static const char *const names[] = {"d_logp", "d_value", "d_entropy", "d_score"};
+    const uint32_t rows_taken = c->unit[c->take], tokens_taken = c->offset[rows_taken];
+    double loss = 0, sums[REIN_MAX_SUMS] = {0};
+    struct metric_box total, part;
+
+    for (int i = 0; i < 4; i++)
+        d[i] = calloc(largest + 1, sizeof(float));
+    metrics_reset(&total);
+    measure_all(in, c, cut, sums);
+    for (size_t k = 0; k < json_array_size(cut); k++) {
+        uint32_t to = from + (uint32_t)json_integer_value(json_array_get(cut, k));
+        struct piece p;
+
+        piece_of(c, from, to, &p);
+        p.b.sums = in->needs.sums ? sums : NULL;
         struct rein_loss out = {.size = sizeof(out),
                                 .loss = NAN,
-                                .d_logp = c->logp ? d[0] + token : NULL,
-                                .d_value = c->value ? d[1] + token : NULL,
-                                .d_entropy = in->needs.needs & REIN_NEED_ENTROPY ? d[2] + token : NULL,
-                                .d_score = c->score ? d[3] + row : NULL,
+                                .d_logp = c->logp ? d[0] + p.token : NULL,
+                                .d_value = c->value ? d[1] + p.token : NULL,
+                                .d_entropy = in->needs.needs & REIN_NEED_ENTROPY ? d[2] + p.token : NULL,
+                                .d_score = c->score ? d[3] + p.row : NULL,
                                 .metrics = metrics_reset(&part)};
-        ck_assert_msg(in->ops->loss(in->self, &b, &out) == REIN_OK, "%s: %s", where, in->message);
+        ck_assert_msg(in->ops->loss(in->self, &p.b, &out) == REIN_OK, "%s: %s", where, in->message);
         metrics_total(&total, &part.list);
         loss += out.loss;
         from = to;
@@ -323,6 +367,11 @@ START_TEST(grpo_equals_golden) {
 }
 END_TEST
 
+START_TEST(dpo_equals_golden) {
+    check_algorithm("dpo", "dpo", 77);
+}
+END_TEST
+
 /* With a family of one and a critic it is PPO: it must give PPO's numbers. */
 START_TEST(grpo_of_one_member_is_ppo) {
     other_metrics = true;
@@ -339,6 +388,7 @@ int main(void) {
     tcase_add_test(cases, rm_equals_golden);
     tcase_add_test(cases, ppo_equals_golden);
     tcase_add_test(cases, grpo_equals_golden);
+    tcase_add_test(cases, dpo_equals_golden);
     tcase_add_test(cases, grpo_of_one_member_is_ppo);
     suite_add_tcase(suite, cases);
     return tap_run(suite);

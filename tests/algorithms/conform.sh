@@ -44,6 +44,15 @@ conforms algorithm grpo aggregate=uncertainty loss=dr_grpo entropy=0.01 target_k
 conforms algorithm grpo baseline=group beta=0.04 clip_high=0.3
 conforms algorithm grpo baseline=group beta=0.04 loss=gspo aggregate=min
 conforms algorithm grpo baseline=group beta=0.04 loss=grpo kl_correction=false ratio=ref dual_clip=1.5 scale=batch
+conforms algorithm dpo
+conforms algorithm dpo loss=hinge beta=0.5
+conforms algorithm dpo loss=ipo
+conforms algorithm dpo loss=robust label_smoothing=0.1
+conforms algorithm dpo loss=cdpo label_smoothing=0.2
+conforms algorithm dpo loss=simpo
+conforms algorithm dpo loss=simpo cpo_alpha=0 label_smoothing=0.1
+conforms algorithm dpo loss=orpo
+conforms algorithm dpo loss=kto desirable_weight=1.5 beta=0.3
 conforms reward rm model=judge
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true

@@ -16,6 +16,7 @@ endif
 EXTRA_DIST += tests/golden/generate.py tests/golden/ragged.py tests/golden/formulas_ppo.py \
 	tests/golden/formulas_grpo.py tests/golden/requirements.txt \
 	tests/golden/sft.json tests/golden/rm.json tests/golden/ppo.json tests/golden/grpo.json
+EXTRA_DIST += tests/golden/formulas_dpo.py tests/golden/dpo.json
 check_LTLIBRARIES += tests/plugins/wrong_sign.la tests/plugins/wrong.la tests/plugins/wrong_reward.la
 tests_plugins_wrong_sign_la_SOURCES = tests/plugins/wrong_sign.c
 tests_plugins_wrong_sign_la_LDFLAGS = $(TEST_MODULE_LINK)

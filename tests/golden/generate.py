@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes sft.json, rm.json, ppo.json and grpo.json: what the algorithms must compute.
+"""Writes sft.json, rm.json, ppo.json, grpo.json and dpo.json: what the algorithms must compute.
 
 usage: generate.py [FOLDER]      (needs requirements.txt; the default folder is this one)
 
@@ -10,6 +10,7 @@ tensors, in float64, with derivatives by autograd:
   rm   TRL 1.16 RewardTrainer; k-wise: InstructGPT (arXiv 2203.02155) eq. 1; Plackett-Luce
   ppo  TRL 1.9 trl/experimental/ppo/ppo_trainer.py
   grpo TRL 1.16 GRPOTrainer on R = aggregate_k R_k - variance Var_k[R_k], or ppo on that R
+  dpo  TRL 1.16 DPOTrainer, CPOTrainer (simpo), ORPOTrainer, KTOTrainer; see formulas_dpo.py
 Differences from TRL, all intended: the score is added on the last token instead of one
 past it, nothing counts past the last token, exp() of a log-ratio is limited to e^20, and
 val/ratio_var is the variance about 1 over tokens instead of that of micro-batch means.
@@ -24,6 +25,7 @@ import sys
 import numpy as np
 import torch
 
+from formulas_dpo import dpo
 from formulas_grpo import grpo
 from formulas_ppo import ppo
 from ragged import LENGTHS, Ragged, f32, masked_mean, values
@@ -140,7 +142,7 @@ def rm():
 
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
-    for name, make in (("sft", sft), ("rm", rm), ("ppo", ppo), ("grpo", grpo)):
+    for name, make in (("sft", sft), ("rm", rm), ("ppo", ppo), ("grpo", grpo), ("dpo", dpo)):
         cases = make()
         head = {"algorithm": name, "torch": torch.__version__.split("+")[0], "cases": cases}
         with open(os.path.join(folder, name + ".json"), "w") as out:

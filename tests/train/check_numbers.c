@@ -203,7 +203,7 @@ START_TEST(a_batch_lines_up_tokens_and_states) {
     batch_norms(&s, order, 2, &norms);
     ck_assert_double_eq(norms.tokens, 4);
     ck_assert_double_eq(norms.max_tokens, 2);
-    ck_assert_int_eq(batch_build(&b, &s, order, 2, &norms, NULL), 0);
+    ck_assert_int_eq(batch_build(&b, &s, order, 2, BATCH_ALL, &norms, NULL), 0);
     /* packed: 14 15 16 | 10 11 12 13 */
     ck_assert_int_eq(b.ids[0], 14);
     ck_assert_int_eq(b.ids[3], 10);

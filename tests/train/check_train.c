@@ -44,6 +44,9 @@ static double mean(const double *x, size_t n) {
     "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n" \
     "rollout: {prompts: 12, group: 4, max_tokens: 4, temperature: 1.0}\n"
 
+#define DPO \
+    "algorithm: {use: dpo, loss: %2$s}\nreference: 'yes'\ndata: {train: %1$s}\ntrain: {epochs: 1, batch: 8, lr: 1.0e-2}\n"
+
 START_TEST(sft_learns) {
     double loss[64], eval[4], accuracy[64];
     struct fixture f;
@@ -179,6 +182,8 @@ static void check_gradients(const char *format, const char *data, const char *ex
 START_TEST(every_gradient_is_the_same_however_the_step_is_cut) {
     check_gradients(SFT, h.sft, "warmup: 0");
     check_gradients(RM, h.pairs, "warmup: 0");
+    check_gradients(DPO, h.pairs, "sigmoid");
+    check_gradients(DPO, h.pairs, "kto");
     check_gradients(PPO, h.prompts, "critic: separate\ntrain: {epochs: 1, minibatch: 8, lr: 1.0e-2}");
     check_gradients(PPO, h.prompts, "critic: share\ntrain: {epochs: 1, minibatch: 8, lr: 1.0e-2}");
 }

@@ -21,6 +21,12 @@ tests_train_check_crash_SOURCES = tests/train/check_crash.c tests/train/harness.
 tests_train_check_crash_CPPFLAGS = $(TEST_CPP)
 tests_train_check_crash_CFLAGS = $(TEST_CC)
 tests_train_check_crash_LDADD = $(TEST_LINK)
+check_PROGRAMS += tests/train/check_dpo
+tests_train_check_dpo_SOURCES = tests/train/check_dpo.c tests/train/harness.c tests/train/harness.h tests/tap.h
+tests_train_check_dpo_CPPFLAGS = $(TEST_CPP)
+tests_train_check_dpo_CFLAGS = $(TEST_CC)
+tests_train_check_dpo_LDADD = $(TEST_LINK)
+TESTS += tests/train/check_dpo
 TESTS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring \
 	tests/train/check_crash
 endif
