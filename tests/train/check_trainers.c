@@ -152,6 +152,34 @@ START_TEST(rm_is_trls) {
 }
 END_TEST
 
+/* TRL's logits/chosen and logits/rejected are not there: no logits are ever made. */
+static const char *const dpo_metrics[] = {"loss",
+                                          "grad_norm",
+                                          "learning_rate",
+                                          "entropy",
+                                          "num_tokens",
+                                          "mean_token_accuracy",
+                                          "rewards/chosen",
+                                          "rewards/rejected",
+                                          "rewards/accuracies",
+                                          "rewards/margins",
+                                          "logps/chosen",
+                                          "logps/rejected",
+                                          NULL};
+
+START_TEST(dpo_is_trls) {
+    const struct whole x = {.name = "dpo",
+                            .backend = _i ? "auto" : "ref",
+                            .algorithm = "use: dpo, beta: 0.3",
+                            .data = "pairs.jsonl",
+                            .lr = "5.0e-3",
+                            .reference = true,
+                            .ours = dpo_metrics};
+
+    train_whole(&x);
+}
+END_TEST
+
 /* ---- grpo, ppo: steps from a given rollout ------------------------------- */
 
 static uint32_t length_of(const json_t *list, size_t i) {
@@ -230,7 +258,8 @@ static void open_policy(struct policy *p, const json_t *golden, const char *name
     lr *= 2; /* steps are taken at half the rates: the schedule's factor counts for every model */
     s->critic.lr = lr;
     must(learner_open(&s->algorithms[0], true, &p->learner, &err), &err);
-    must(trainer_open(s, &env, p->learner.needs.needs, lr, &p->trainer, &err), &err);
+    must(trainer_open(s, &env, p->learner.needs.needs, &p->trainer, &err), &err);
+    must(trainer_open_optimizers(s, lr, &p->trainer, &err), &err);
 }
 
 static void close_policy(struct policy *p) {
@@ -445,6 +474,7 @@ int main(void) {
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, sft_is_trls, 0, 2);
     tcase_add_loop_test(tc, rm_is_trls, 0, 2);
+    tcase_add_loop_test(tc, dpo_is_trls, 0, 2);
     tcase_add_loop_test(tc, two_steps_of_grpo_are_trls, 0, 3);
     tcase_add_loop_test(tc, two_steps_of_ppo_are_trls, 0, 2);
     suite_add_tcase(suite, tc);
