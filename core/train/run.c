@@ -32,7 +32,7 @@ static int open_learners(struct run *r, uint32_t *needs, struct error *err) {
         if (learner_open(&s->algorithms[i], i == 0, &r->learners[i], err) != 0)
             return -1;
         *needs |= r->learners[i].needs.needs;
-        if (s->on_policy && (r->learners[i].needs.data & REIN_DATA_PROMPTS))
+        if (s->on_policy && learner_samples(&r->learners[i]))
             r->main = i;
     }
     return 0;
@@ -268,7 +268,7 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
     const struct step_request request = {
         .parts = what->parts, .count = what->count, .micro = r->micro, .temperature = r->temperature,
         .max_tokens = what->max_tokens, .factor = factor, .critic_only = what->critic_only,
-        .on_policy = r->stage->on_policy, .compare_old = what->compare_old, .sink = r->env->sink};
+        .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)
         return -1;

@@ -341,8 +341,7 @@ static void one_step(struct policy *p, struct step *step, struct step_result *re
                                          .micro = 3,
                                          .temperature = p->temperature,
                                          .max_tokens = p->max_tokens,
-                                         .factor = 0.5,
-                                         .on_policy = true};
+                                         .factor = 0.5};
     struct error err = {0};
 
     for (uint32_t u = 0; u < p->samples.units; u++)
