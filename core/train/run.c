@@ -181,6 +181,8 @@ int run_begin(struct run *r, struct error *err) {
         return -1;
     if (r->env->resume && state_load(r, &found, err) != 0)
         return -1;
+    if (r->env->accepted != NULL && r->env->accepted(r->env->accepted_ctx, err) != 0)
+        return -1;
     if (sink != NULL && sink->begin != NULL) {
         if (sink->begin(sink->ctx, r->stage->name, r->stage->output, r->total, found, r->at.step, err) != 0)
             return -1;
