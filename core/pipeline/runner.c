@@ -143,33 +143,85 @@ static int lock_folder(const char *path, struct error *err) {
     return -1;
 }
 
-static int write_pipeline(struct pipeline *p, bool resume, struct error *err) {
-    char *path = file_join(p->output, MARKER), *old;
-    struct buffer text = {0};
-    int rc = path ? resolved_write(p, &text, err) : error_nomem(err, "pipeline");
+/* pipeline.yaml says what was run. When a run goes on with a changed pipeline, it is written only once a stage has
+ * taken that up, and what it said before is kept beside it: the stages before may have been run by it. */
+struct record {
+    char *path, *before; /* before: its text when it has to be kept, else NULL */
+    struct buffer text;
+};
 
-    if (rc == 0 && resume && file_exists(path)) {
-        old = file_read(path, LARGEST_PIPELINE, NULL, NULL);
-        /* the first line says which file it was made from */
-        if (old != NULL && strcmp(old + strcspn(old, "\n"), text.data + strcspn(text.data, "\n")) != 0)
-            log_warn("the pipeline is not the same as when the run began (%s)", path);
-        free(old);
+static void record_free(struct record *r) {
+    free(r->path);
+    free(r->before);
+    buffer_free(&r->text);
+}
+
+static int record_make(struct pipeline *p, bool resume, struct record *r, struct error *err) {
+    r->path = file_join(p->output, MARKER);
+    if (r->path == NULL)
+        return error_nomem(err, "pipeline");
+    if (resolved_write(p, &r->text, err) != 0)
+        return -1;
+    if (!resume || !file_exists(r->path))
+        return file_write(r->path, r->text.data, r->text.length, err);
+    r->before = file_read(r->path, LARGEST_PIPELINE, NULL, err);
+    if (r->before == NULL)
+        return -1;
+    /* the first line says which file it was made from */
+    if (strcmp(r->before + strcspn(r->before, "\n"), r->text.data + strcspn(r->text.data, "\n")) != 0) {
+        log_warn("the pipeline is not the same as when the run began (%s)", r->path);
+        return 0;
     }
-    if (rc == 0)
-        rc = file_write(path, text.data, text.length, err);
-    buffer_free(&text);
-    free(path);
-    return rc;
+    free(r->before);
+    r->before = NULL;
+    return 0;
+}
+
+/* pipeline-1.yaml, or the first number that is free. */
+static int keep_before(const struct record *r, struct error *err) {
+    const size_t stem = strlen(r->path) - strlen(".yaml");
+    int rc = -1;
+
+    for (int n = 1; n < 10000; n++) {
+        struct buffer name = {0};
+
+        buffer_printf(&name, "%.*s-%d.yaml", (int)stem, r->path, n);
+        if (name.failed) {
+            buffer_free(&name);
+            return error_nomem(err, "pipeline");
+        }
+        if (!file_exists(name.data)) {
+            rc = file_write(name.data, r->before, strlen(r->before), err);
+            buffer_free(&name);
+            return rc;
+        }
+        buffer_free(&name);
+    }
+    return error_run(err, "%s: was changed too often", r->path);
+}
+
+static int record_accept(void *ctx, struct error *err) {
+    struct record *r = ctx;
+
+    if (r->before == NULL)
+        return 0;
+    if (keep_before(r, err) != 0 || file_write(r->path, r->text.data, r->text.length, err) != 0)
+        return -1;
+    free(r->before);
+    r->before = NULL;
+    return 0;
 }
 
 static int run_stages(struct pipeline *p, const struct runner_options *o, struct backend *backend,
-                      const struct report_sink *sink, struct error *err) {
+                      const struct report_sink *sink, struct record *record, struct error *err) {
     for (size_t i = 0; i < p->nstages; i++) {
         struct stage *s = &p->stages[i];
         const struct stage_env env = {.backend = backend,
                                       .seed = s->train.seed < 0 ? p->seed : (uint64_t)s->train.seed,
                                       .resume = o->resume,
-                                      .sink = sink};
+                                      .sink = sink,
+                                      .accepted = record_accept,
+                                      .accepted_ctx = record};
 
         if (o->resume && stage_done(s)) {
             log_info("stage %s was finished before", s->name);
@@ -186,6 +238,7 @@ static int run_stages(struct pipeline *p, const struct runner_options *o, struct
 
 int runner_run(struct pipeline *p, const struct runner_options *o, struct backend *backend, struct error *err) {
     struct report *report = NULL;
+    struct record record = {0};
     int lock, rc;
 
     signals_install(); /* from here on there is something to leave in order */
@@ -193,12 +246,13 @@ int runner_run(struct pipeline *p, const struct runner_options *o, struct backen
         return -1;
     rc = clear_folder(p->output, o->overwrite, err);
     if (rc == 0)
-        rc = write_pipeline(p, o->resume, err);
+        rc = record_make(p, o->resume, &record, err);
     if (rc == 0)
         rc = report_create(p->output, isatty(STDERR_FILENO), &report, err);
     if (rc == 0)
-        rc = run_stages(p, o, backend, report_sink(report), err);
+        rc = run_stages(p, o, backend, report_sink(report), &record, err);
     report_free(report);
+    record_free(&record);
     close(lock);
     return rc;
 }

@@ -44,6 +44,10 @@ bool learner_needs(const struct learner *l, uint32_t need) {
     return (l->needs.needs & need) != 0;
 }
 
+bool learner_samples(const struct learner *l) {
+    return (l->needs.data & REIN_DATA_PROMPTS) != 0;
+}
+
 int learner_prepare(struct learner *l, struct rein_experience *e, struct error *err) {
     if (l->ops->prepare == NULL)
         return 0;

@@ -22,6 +22,7 @@ struct learner {
 int learner_open(const struct stage_algorithm *spec, bool main, struct learner *out, struct error *err);
 void learner_close(struct learner *l);
 bool learner_needs(const struct learner *l, uint32_t need);
+bool learner_samples(const struct learner *l); /* on-policy: it learns from the model's own completions */
 
 int learner_prepare(struct learner *l, struct rein_experience *e, struct error *err);
 int learner_measure(struct learner *l, const struct rein_batch *b, double *sums, struct error *err);

@@ -33,7 +33,7 @@ static int open_learners(struct run *r, uint32_t *needs, struct error *err) {
         if (learner_open(&s->algorithms[i], i == 0, &r->learners[i], err) != 0)
             return -1;
         *needs |= r->learners[i].needs.needs;
-        if (s->on_policy && (r->learners[i].needs.data & REIN_DATA_PROMPTS))
+        if (s->on_policy && learner_samples(&r->learners[i]))
             r->main = i;
     }
     return 0;
@@ -182,6 +182,8 @@ int run_begin(struct run *r, struct error *err) {
         return -1;
     if (r->env->resume && state_load(r, &found, err) != 0)
         return -1;
+    if (r->env->accepted != NULL && r->env->accepted(r->env->accepted_ctx, err) != 0)
+        return -1;
     if (sink != NULL && sink->begin != NULL) {
         if (sink->begin(sink->ctx, r->stage->name, r->stage->output, r->total, found, r->at.step, err) != 0)
             return -1;
@@ -270,7 +272,7 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
         .parts = what->parts, .count = what->count, .micro = r->micro, .temperature = r->temperature,
         .max_tokens = what->max_tokens, .factor = factor, .critic_only = what->critic_only,
         .dropout = r->stage->model.dropout, .bootstrap = r->stage->model.bootstrap, .seed = r->env->seed,
-        .step = r->at.step, .on_policy = r->stage->on_policy, .compare_old = what->compare_old, .sink = r->env->sink};
+        .step = r->at.step, .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)
         return -1;

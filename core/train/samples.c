@@ -194,6 +194,10 @@ void samples_mark(const struct samples *s, uint8_t *bitmap, size_t vocabulary) {
                 bitmap[s->ids[r][t] / 8] |= (uint8_t)(1u << s->ids[r][t] % 8);
 }
 
+static uLong add_crc(uLong crc, const void *data, size_t count, size_t element) {
+    return data ? crc32_z(crc, data, count * element) : crc;
+}
+
 uint32_t samples_crc(const struct samples *s) {
     uLong crc = crc32(0L, Z_NULL, 0);
 
@@ -202,6 +206,10 @@ uint32_t samples_crc(const struct samples *s) {
     crc = crc32_z(crc, (const void *)s->unit, ((size_t)s->units + 1) * sizeof(*s->unit));
     for (uint32_t r = 0; r < s->rows; r++)
         crc = crc32_z(crc, (const void *)s->ids[r], s->length[r] * sizeof(**s->ids));
+    crc = add_crc(crc, s->mask, s->tokens, sizeof(*s->mask));
+    crc = add_crc(crc, s->margin, s->rows, sizeof(*s->margin));
+    crc = add_crc(crc, s->rank, s->rows, sizeof(*s->rank));
+    crc = add_crc(crc, s->label, s->rows, sizeof(*s->label));
     return (uint32_t)crc;
 }
 

@@ -48,7 +48,7 @@ uint64_t samples_unmasked(const struct samples *s, uint32_t row);
 uint64_t samples_unit_length(const struct samples *s, uint32_t unit);
 /* Marks every id that occurs in a bitmap over the vocabulary. */
 void samples_mark(const struct samples *s, uint8_t *bitmap, size_t vocabulary);
-/* Number over all ids, lengths and units: did the data change since a checkpoint? */
+/* Number over everything that the data says: did it change since a checkpoint? */
 uint32_t samples_crc(const struct samples *s);
 
 /* As bytes, and back (for a checkpoint in the middle of a rollout). */

@@ -128,6 +128,8 @@ struct stage_env {
     uint64_t seed;
     bool resume;                   /* continue from the newest valid checkpoint of the stage, if there is one */
     const struct report_sink *sink; /* report/sink.h */
+    int (*accepted)(void *ctx, struct error *err); /* a stage begins or goes on: it was not refused; may be NULL */
+    void *accepted_ctx;
 };
 
 /* Trains and writes <output>/model (and critic). 0; -1 with ERROR_STOPPED after a saved checkpoint when a signal came. */

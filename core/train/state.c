@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* The numbers of struct position by name. */
 struct counter {
@@ -26,17 +27,50 @@ static uint64_t *counter_at(struct position *p, size_t i) {
     return (uint64_t *)((char *)p + counters[i].offset);
 }
 
+/* Prompts, and the columns that reward sources read. */
+static uint32_t prompts_crc(const struct dataset *d) {
+    uLong crc = crc32(0L, Z_NULL, 0);
+
+    for (size_t i = 0; i < d->nrows; i++)
+        crc = crc32_z(crc, (const void *)d->rows[i].ids, d->rows[i].length * sizeof(*d->rows[i].ids));
+    for (size_t i = 0; i < d->nunits; i++)
+        if (d->units[i].columns != NULL)
+            crc = crc32_z(crc, (const void *)d->units[i].columns, strlen(d->units[i].columns));
+    return (uint32_t)crc;
+}
+
+/* How rows are cut into steps: a position in the middle of a rollout means nothing with another shape. */
+static void put_shape(const struct run *r, json_t *out) {
+    const struct stage *s = r->stage;
+    struct buffer names = {0};
+    char text[160];
+
+    for (size_t i = 0; i < r->count; i++)
+        buffer_printf(&names, "%s%s", i ? " " : "", r->learners[i].spec->plugin->name);
+    json_object_set_new(out, "algorithms", json_string(names.data ? names.data : ""));
+    buffer_free(&names);
+    if (!s->on_policy || r->count > 1)
+        json_object_set_new(out, "batch", json_integer(s->train.batch));
+    if (!s->on_policy)
+        return;
+    snprintf(text, sizeof(text), "%lld x %lld at %a, %lld at once, %u times", (long long)s->rollout.prompts,
+             (long long)s->rollout.group, r->temperature, (long long)s->train.minibatch, r->epochs);
+    json_object_set_new(out, "rollout", json_string(text));
+}
+
 /* What must be the same for the run to go on as if it had never stopped. */
 static json_t *fingerprint(const struct run *r) {
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "stage", r->stage->name, "seed", (json_int_t)r->env->seed, "steps",
                             (json_int_t)r->total, "parameters", (json_int_t)optimizer_elements(r->trainer.optimizer));
 
+    if (out != NULL)
+        put_shape(r, out);
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
 
         snprintf(name, sizeof(name), "data%zu", i);
         if (r->stage->on_policy && i == r->main)
-            json_object_set_new(out, name, json_integer((json_int_t)r->data[i].nunits));
+            json_object_set_new(out, name, json_integer(prompts_crc(&r->data[i])));
         else
             json_object_set_new(out, name, json_integer(samples_crc(&r->samples[i])));
     }
@@ -158,6 +192,23 @@ int state_save(struct run *r, struct error *err) {
     return checkpoint_commit(&w, r->stage->checkpoint.keep > 0 ? r->stage->checkpoint.keep : 1, err);
 }
 
+/* The fingerprint's keys in a user's words; data sets and the stage's name aside. */
+static const char *const words[][2] = {
+    {"steps", "the number of steps"},
+    {"parameters", "the model"},
+    {"seed", "the seed"},
+    {"algorithms", "the algorithm"},
+    {"batch", "train.batch"},
+    {"rollout", "what shapes a rollout (prompts, group, temperature, minibatch, epochs)"},
+};
+
+static const char *say(const char *name) {
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(name, words[i][0]) == 0)
+            return words[i][1];
+    return strncmp(name, "data", 4) == 0 ? "the data" : "the stage";
+}
+
 /* Which of the things that must be the same is not. */
 static int compare(const struct run *r, const json_t *was, const char *path, struct error *err) {
     json_t *now = fingerprint(r), *value;
@@ -168,12 +219,7 @@ static int compare(const struct run *r, const json_t *was, const char *path, str
         return error_nomem(err, "checkpoint");
     json_object_foreach(now, name, value) {
         if (rc == 0 && !json_equal(value, json_object_get(was, name)))
-            rc = error_input(err, "%s: cannot be resumed: %s changed since it was saved", path,
-                             strncmp(name, "data", 4) == 0          ? "the data"
-                             : strcmp(name, "steps") == 0           ? "the number of steps"
-                             : strcmp(name, "parameters") == 0      ? "the model"
-                             : strcmp(name, "seed") == 0            ? "the seed"
-                                                                    : "the stage");
+            rc = error_input(err, "%s: cannot be resumed: %s changed since it was saved", path, say(name));
     }
     json_decref(now);
     return rc;

@@ -22,12 +22,11 @@ struct step_request {
     const struct step_part *parts;
     size_t count;
     uint32_t micro;               /* units at once */
-    double temperature;
+    double temperature;           /* of a rollout; whatever else is learnt in the step is at 1 */
     double max_tokens;            /* of a rollout; 0: the longest row's */
     double factor;                /* of the learning rates */
     bool eval;                    /* no derivatives, no update; metrics are prefixed eval_ */
     bool critic_only;
-    bool on_policy;
     bool compare_old;             /* report how far log-probabilities are from those of sampling */
     double dropout;               /* of the actor, not in an evaluation */
     bool bootstrap;               /* of its score heads */

@@ -120,6 +120,11 @@ run run p.yaml --resume
 ok "--resume runs what is missing, with the same result" [ "$before" = "$(cksum result/two/model/model.safetensors)" ]
 run run p.yaml --resume --set two.train.steps=2
 ok "--resume warns when the pipeline changed" says "the pipeline is not the same as when the run began"
+ok "what is finished was run as pipeline.yaml says" [ "$(grep -c 'steps: 2$' result/pipeline.yaml)" -eq 0 -a ! -e result/pipeline-1.yaml ]
+rm -r result/two
+run run p.yaml --resume --set two.train.steps=2
+ok "a stage that is run anew is written down" grep -q 'steps: 2$' result/pipeline.yaml
+ok "beside what the stage before was run by" [ "$(grep -c 'steps: 2$' result/pipeline-1.yaml)" -eq 0 ]
 touch result/left-over
 run run p.yaml --overwrite
 ok "--overwrite begins again" [ "$status" -eq 0 -a ! -e result/left-over ]

@@ -127,7 +127,7 @@ double engine_direction(const char *name, uint64_t i) {
     return hash(name, i + 1000003u) & 1 ? 1.0 : -1.0;
 }
 
-static void write_weights(const char *folder, const struct model_config *c) {
+static void write_weights(const char *folder, const struct model_config *c, const char *prefix) {
     struct trunk plan = {.config = *c};
     struct tensors_writer *w;
     struct error err = {0};
@@ -143,7 +143,9 @@ static void write_weights(const char *folder, const struct model_config *c) {
         score = param_create("score.weight", 1, c->hidden, true, &err);
     for (size_t i = 0; i < n; i++) {
         const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
-        list[i] = (struct tensor_out){.name = p->name, .dtype = c->dtype, .rank = p->decay ? 2 : 1,
+        list[i] = (struct tensor_out){.name = p->name,
+                                      .dtype = c->dtype,
+                                      .rank = p->decay ? 2 : 1,
                                       .shape = {p->decay ? p->w.rows : p->w.cols, p->w.cols}};
     }
     must(tensors_create(path, list, n, &w, &err), &err);
@@ -151,8 +153,10 @@ static void write_weights(const char *folder, const struct model_config *c) {
         const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
         uint64_t count = (uint64_t)(p->w.rows * p->w.cols);
         float *x = malloc(count * sizeof(*x));
+        char name[128];
+        snprintf(name, sizeof(name), "%s%s", prefix, p->name);
         for (uint64_t j = 0; j < count; j++)
-            x[j] = engine_weight(p->name, j);
+            x[j] = engine_weight(name, j);
         must(tensors_put(w, x, count, REIN_F32, &err), &err);
         free(x);
     }
@@ -171,6 +175,10 @@ static void write_weights(const char *folder, const struct model_config *c) {
 }
 
 char *engine_model(const char *config, bool weights) {
+    return engine_model_apart(config, weights ? "" : NULL);
+}
+
+char *engine_model_apart(const char *config, const char *prefix) {
     char *folder = mem_strdup("/tmp/rein-engine-XXXXXX"), *path;
     struct model_config c;
     struct error err = {0};
@@ -179,9 +187,9 @@ char *engine_model(const char *config, bool weights) {
     path = file_join(folder, "config.json");
     must(file_write(path, config, strlen(config), &err), &err);
     free(path);
-    if (weights) {
+    if (prefix) {
         must(config_load(folder, &c, &err), &err);
-        write_weights(folder, &c);
+        write_weights(folder, &c, prefix);
         config_free(&c);
     }
     return folder;

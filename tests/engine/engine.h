@@ -38,6 +38,8 @@ int64_t *arrays_i64(const struct arrays *a, const char *name, size_t *count); /*
 /* A folder with config.json (`config`, JSON text) and, unless `random`, model.safetensors whose values are a formula
  * of name and index (engine_weight), without lm_head or score as the config says. Returns its path (free()). */
 char *engine_model(const char *config, bool weights);
+/* The same with weights by the formula of prefix and name; NULL: without weights. */
+char *engine_model_apart(const char *config, const char *prefix);
 void engine_remove(char *folder);
 /* Element i of tensor `name`: a multiple of 2^-12 within +-0.25 (1 more for norms); also in generate_engine.py. */
 float engine_weight(const char *name, uint64_t i);

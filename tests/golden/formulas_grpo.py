@@ -88,9 +88,7 @@ def grpo_policy_loss(c, g, x, advantage, rollout_tokens, rollout_rows):
     per_token_kl = torch.zeros_like(new)
     if c["baseline"] == "group" and c["beta"]:
         d = torch.clamp(g.pad(x["ref"]) - new, max=EXP_LIMIT)
-        per_token_kl = torch.special.expm1(d) - d
-        if c["kl_correction"]:
-            per_token_kl = per_token_kl * coef_1
+        per_token_kl = (torch.special.expm1(d) - d) * (coef_1 if c["kl_correction"] else 1.0)
         per_token_loss = per_token_loss + c["beta"] * per_token_kl
     per_token_loss = per_token_loss * mask
     rows = len(g.index)

@@ -224,6 +224,35 @@ START_TEST(a_batch_lines_up_tokens_and_states) {
 }
 END_TEST
 
+START_TEST(changed_data_is_noticed) {
+    struct samples s;
+    uint32_t crc;
+
+    two_rows(&s);
+    s.margin = samples_array(s.rows, NULL);
+    s.rank = mem_zeros(s.rows, sizeof(*s.rank));
+    s.label = mem_zeros(s.rows, 1);
+    s.mask = mem_zeros(s.tokens, 1);
+    crc = samples_crc(&s);
+    s.margin[1] = 0.5f;
+    ck_assert_uint_ne(samples_crc(&s), crc);
+    s.margin[1] = 0;
+    s.rank[0] = 1;
+    ck_assert_uint_ne(samples_crc(&s), crc);
+    s.rank[0] = 0;
+    s.label[1] = 1;
+    ck_assert_uint_ne(samples_crc(&s), crc);
+    s.label[1] = 0;
+    s.mask[3] = 1;
+    ck_assert_uint_ne(samples_crc(&s), crc);
+    s.mask[3] = 0;
+    ck_assert_uint_eq(samples_crc(&s), crc);
+    s.own[6] = 99;
+    ck_assert_uint_ne(samples_crc(&s), crc);
+    samples_free(&s);
+}
+END_TEST
+
 START_TEST(samples_survive_being_written) {
     struct samples s, back;
     struct buffer bytes = {0};
@@ -264,6 +293,7 @@ int main(void) {
     tcase_add_test(tc, only_the_owner_moves);
     tcase_add_test(tc, metrics_do_not_depend_on_the_cut);
     tcase_add_test(tc, a_batch_lines_up_tokens_and_states);
+    tcase_add_test(tc, changed_data_is_noticed);
     tcase_add_test(tc, samples_survive_being_written);
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);

@@ -209,6 +209,49 @@ START_TEST(a_checkpoint_of_something_else_is_refused) {
 }
 END_TEST
 
+static void refused(struct fixture *f, const char *why) {
+    struct error err = {0};
+
+    ck_assert_int_eq(fixture_run(&h, f, 1, true, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ck_assert_msg(strstr(err.text, why) != NULL, "%s", err.text);
+}
+
+/* A position in the middle of a rollout of another shape would be outside it. */
+START_TEST(a_checkpoint_of_another_shape_is_refused) {
+    static const char shape[] = "what shapes a rollout (prompts, group, temperature, minibatch, epochs) changed";
+    struct stage *s;
+    struct fixture f;
+    struct error err = {0};
+
+    half_run(&f, "batches", 5);
+    f.stage.train.batch = 3;
+    f.stage.train.steps = 12;
+    refused(&f, "train.batch changed");
+    fixture_close(&f);
+    open_ok(&f, "shape", PPO, h.prompts, 100);
+    h.stop_step = 2; /* in the middle of a rollout of 3 + 3 + 2 completions, twice */
+    ck_assert_int_eq(fixture_run(&h, &f, 1, false, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_STOPPED);
+    h.stop_step = 0;
+    s = &f.stage;
+    s->train.minibatch = 8;
+    refused(&f, shape);
+    s->train.minibatch = 3;
+    s->rollout.prompts = 1;
+    refused(&f, shape);
+    s->rollout.prompts = 4;
+    s->rollout.temperature = 0.5;
+    refused(&f, shape);
+    s->rollout.temperature = 1;
+    s->train_path = harness_file(&h, "others.jsonl", "{\"prompt\": \"the shop\"}\n{\"prompt\": \"we sell\"}\n");
+    refused(&f, "the data changed");
+    s->train_path = h.prompts;
+    run_ok(&f, true);
+    fixture_close(&f);
+}
+END_TEST
+
 START_TEST(resuming_before_the_first_checkpoint_begins_anew) {
     struct fixture a, b;
 
@@ -327,6 +370,7 @@ int main(void) {
     tcase_add_test(tc, only_the_newest_checkpoints_stay);
     tcase_add_test(tc, a_damaged_checkpoint_is_passed_over);
     tcase_add_test(tc, a_checkpoint_of_something_else_is_refused);
+    tcase_add_test(tc, a_checkpoint_of_another_shape_is_refused);
     tcase_add_test(tc, resuming_before_the_first_checkpoint_begins_anew);
     tcase_add_test(tc, a_killed_run_goes_on_with_the_same_bits);
     tcase_add_test(tc, a_file_size_limit_is_an_error_and_not_a_death);

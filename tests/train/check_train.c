@@ -303,10 +303,35 @@ START_TEST(losses_can_be_mixed) {
         ck_assert_int_eq(fixture_open(&h, "mixed", yaml, &f), 0);
     }
     run_ok(&f, 1, false);
-    ck_assert_uint_eq(fixture_metric(&f, "sft/mean_token_accuracy", loss, 8), 0); /* on-policy steps count no ids */
+    ck_assert_uint_eq(fixture_metric(&f, "sft/mean_token_accuracy", loss, 8), 4);
+    ck_assert_uint_eq(fixture_metric(&f, "mean_token_accuracy", loss, 8), 0); /* a sample is always right */
     ck_assert_uint_eq(fixture_metric(&f, "sft/entropy", loss, 8), 4);
     ck_assert_uint_eq(fixture_metric(&f, "objective/kl", loss, 8), 4);
     fixture_close(&f);
+}
+END_TEST
+
+/* Sampling at another temperature must not change what is learnt from texts beside it. */
+START_TEST(texts_beside_a_rollout_are_learnt_at_temperature_1) {
+    const char *const algorithms[] = {"algorithm: {use: sft}\n", "algorithms: [{use: ppo, weight: 0}, {use: sft, data: %s}]\n"};
+    double loss[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        char yaml[2048], use[512];
+
+        snprintf(use, sizeof(use), algorithms[i], h.sft);
+        snprintf(yaml, sizeof(yaml),
+                 "%sreference: 'yes'\ncritic: separate\ndata: {train: %s}\n"
+                 "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n"
+                 "rollout: {prompts: 4, max_tokens: 4, temperature: 0.5}\ntrain: {steps: 1, batch: 12, lr: 1.0e-2}\n",
+                 use, i ? h.prompts : h.sft);
+        ck_assert_int_eq(fixture_open(&h, i ? "beside" : "alone", yaml, &f), 0);
+        run_ok(&f, 1, false);
+        ck_assert_uint_eq(fixture_metric(&f, "loss", &loss[i], 1), 1);
+        fixture_close(&f);
+    }
+    ck_assert_double_eq_tol(loss[0], loss[1], 1e-6);
 }
 END_TEST
 
@@ -354,6 +379,7 @@ int main(void) {
     tcase_add_test(tc, ppo_with_a_shared_trunk_raises_the_reward);
     tcase_add_test(tc, a_critics_warm_up_leaves_the_policy_alone);
     tcase_add_test(tc, losses_can_be_mixed);
+    tcase_add_test(tc, texts_beside_a_rollout_are_learnt_at_temperature_1);
     tcase_add_test(tc, nothing_is_left_of_a_refused_stage);
     tcase_add_test(tc, numbers_that_are_not_finite_end_the_run);
     suite_add_tcase(suite, tc);

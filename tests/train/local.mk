@@ -30,4 +30,19 @@ TESTS += tests/train/check_dpo
 TESTS += tests/train/check_numbers tests/train/check_train tests/train/check_resume tests/train/check_scoring \
 	tests/train/check_crash
 endif
+# TRL's own trainers, end to end
+if HAVE_CHECK
+check_PROGRAMS += tests/train/check_trainers
+tests_train_check_trainers_SOURCES = tests/train/check_trainers.c tests/train/compare.c tests/train/compare.h \
+	tests/train/harness.c tests/train/harness.h tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_train_check_trainers_CPPFLAGS = $(TEST_CPP)
+tests_train_check_trainers_CFLAGS = $(TEST_CC)
+tests_train_check_trainers_LDADD = $(TEST_LINK) -lm
+TESTS += tests/train/check_trainers
+endif
+EXTRA_DIST += tests/golden/trainers/tiny.py tests/golden/trainers/generate_trainers.py \
+	tests/golden/trainers/generate_ppo.py tests/golden/trainers/requirements.txt \
+	tests/golden/trainers/completions.jsonl tests/golden/trainers/pairs.jsonl tests/golden/trainers/sft.json \
+	tests/golden/trainers/rm.json tests/golden/trainers/dpo.json tests/golden/trainers/grpo.json \
+	tests/golden/trainers/ppo.json
 EXTRA_DIST += tests/golden/generate_optim.py tests/golden/optim.json

@@ -170,7 +170,7 @@ static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_
         totals_policy(t, b, i, &s, term);
         low += c->loss != LOSS_CISPO && s.ratio < 1 - c->trust.clip && advantage < 0;
         high += s.ratio > (c->loss == LOSS_CISPO ? 0 : 1) + c->trust.clip_high && advantage > 0;
-        *kl_sum += rho * kl;
+        *kl_sum += rho * kl; /* what TRL reports too */
     }
     clips_row(clips, low, high, length);
     for (uint32_t i = from; i < to && c->loss == LOSS_GSPO; i++)
