@@ -178,6 +178,8 @@ int run_norm(const struct trunk *t, const struct norm_call *call, struct error *
 }
 
 int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err) {
+    if (t->positions) /* learned ones were added to the embedding */
+        return 0;
     struct rein_rope a = {
         .size = sizeof(a),
         .direction = direction,
@@ -330,24 +332,50 @@ static int layer_forward(const struct trunk *t, size_t index, struct work *w, co
     return run_linear(t, l->down, l->down_bias, f->n, w->act, out, 1, err);
 }
 
-static int embed(const struct trunk *t, const struct flow *f, float *out, struct error *err) {
+static int look_up(const struct trunk *t, struct model_param *table, int64_t n, const int32_t *ids, float scale,
+                   float *out, struct error *err) {
     struct rein_embedding a = {
         .size = sizeof(a),
-        .w = &t->embedding->w,
-        .n = f->n,
+        .w = &table->w,
+        .n = n,
         .ldout = t->config.hidden,
-        .ids = f->ids,
+        .ids = ids,
         .out = out,
-        .scale = t->embedding_scale,
+        .scale = scale,
     };
 
     return backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err);
 }
 
+/* Uses w->xn. */
+static int embed(const struct trunk *t, const struct work *w, const struct flow *f, float *out, struct error *err) {
+    struct backend *b = t->backend;
+    int64_t h = t->config.hidden;
+    struct rein_axpy add = {
+        .size = sizeof(add),
+        .n = f->n,
+        .cols = h,
+        .ldx = h,
+        .ldy = h,
+        .x = w->xn,
+        .y = out,
+        .alpha = 1,
+        .beta = 1,
+    };
+
+    if (look_up(t, t->embedding, f->n, f->ids, t->embedding_scale, out, err))
+        return -1;
+    if (!t->positions)
+        return 0;
+    if (look_up(t, t->positions, f->n, f->positions, 1.0f, w->xn, err))
+        return -1;
+    return backend_check(b, b->k.axpy(b->dev, &add), "axpy", err);
+}
+
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
     float *out = w->layers[0].x;
 
-    if (embed(t, f, out, err))
+    if (embed(t, w, f, out, err))
         return -1;
     for (size_t i = 0; i < t->nlayers; i++) {
         if (w->keep)
