@@ -333,7 +333,7 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
                     struct model_memory *out) {
     uint64_t parameters = config_parameters(c);
 
-    if (head != MODEL_LM && !c->tied)
+    if (head != MODEL_LM && !c->tied && c->labels == 0) /* a classifier's config has none to count */
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
     if (head != MODEL_LM)
         parameters += (uint64_t)c->hidden;
