@@ -118,7 +118,8 @@ START_TEST(files_survive_reading_and_writing) {
     ck_assert_mem_eq(&before, &after, sizeof(before));
     m = engine_open(saved, score ? MODEL_SCORE : MODEL_LM, false);
     outputs(m, y);
-    ck_assert_mem_eq(x, y, sizeof(x));
+    for (int k = 0; k < 12; k++) /* of bfloat16 weights the first were computed in float32 */
+        same(x[k], y[k]);
     model_close(m);
     engine_remove(folder);
     engine_remove(saved);

@@ -172,6 +172,42 @@ START_TEST(logits_equal_transformers) {
 }
 END_TEST
 
+/* transformers given the rows padded at the left, with the positions that go with it: the same logits, and ours. */
+START_TEST(left_padding_changes_nothing) {
+    char *folder = engine_data(models[_i]);
+    struct inputs in = {0};
+    struct error err = {0};
+    double worst = 0;
+    struct pass *p;
+
+    if (!folder)
+        return;
+    inputs_open(&in, folder);
+    struct model *m = engine_open(folder, MODEL_LM, false);
+    const size_t v = (size_t)model_config(m)->vocabulary, n = in.offset[in.rows];
+    const float *left = arrays_f32(&in.ref, "logits_left", NULL);
+    float *logp = malloc(n * sizeof(float));
+    must(pass_create(m, &p, &err), &err);
+    engine_logprobs(p, &in.batch, NULL, logp);
+    for (size_t r = 0; r < in.rows; r++) {
+        const size_t length = in.offset[r + 1] - in.offset[r], pad = in.width - length;
+        for (size_t i = 1; i < length; i++) {
+            const float *z = left + (r * in.width + pad + i - 1) * v;
+            double sum = 0;
+            for (size_t k = 0; k < v; k++)
+                sum += exp(z[k]);
+            worst = fmax(worst, fabs(logp[in.offset[r] + i] - (z[in.ids[in.offset[r] + i]] - log(sum))));
+        }
+    }
+    ck_assert_double_lt(worst, 1e-4);
+    free(logp);
+    pass_free(p);
+    model_close(m);
+    inputs_close(&in);
+    free(folder);
+}
+END_TEST
+
 START_TEST(gradients_equal_transformers) {
     char *folder = engine_data(models[_i]);
     struct inputs in = {0};
@@ -347,6 +383,7 @@ int main(void) {
     tcase_set_timeout(all, 120);
     tcase_add_loop_test(all, forward_equals_transformers, 0, n);
     tcase_add_loop_test(all, logits_equal_transformers, 0, n);
+    tcase_add_loop_test(all, left_padding_changes_nothing, 0, n);
     tcase_add_loop_test(all, gradients_equal_transformers, 0, n);
     tcase_add_loop_test(all, ten_adamw_steps_equal_pytorch, 0, n);
     tcase_add_loop_test(all, greedy_equals_transformers, 0, n);
