@@ -27,7 +27,8 @@ TESTS += tests/engine/check_pitfalls
 TESTS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
 endif
 EXTRA_DIST += tests/golden/generate_engine.py tests/golden/engine.json
-EXTRA_DIST += tests/engine/commands.sh tests/engine/cpu_blas.sh tests/peer/transformers_compare.py
+EXTRA_DIST += tests/engine/commands.sh tests/engine/cpu_blas.sh tests/peer/transformers_compare.py \
+	tests/peer/transformers_families.py
 TESTS += tests/engine/commands.sh tests/engine/cpu_blas.sh
 EXTRA_DIST += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh
 TESTS += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh

@@ -120,6 +120,9 @@ START_TEST(families_differ_where_they_should) {
                &c);
     ck_assert(c.intermediate == 100 && c.activation == REIN_ACT_GELU && c.norm_eps == 1e-6f && !c.tied);
     config_free(&c);
+    must_parse(GPT2 ", \"architectures\": [\"GPT2Model\"]}", &c); /* the trunk alone */
+    ck_assert_int_eq(c.labels, 0);
+    config_free(&c);
     must_parse("{\"model_type\": \"qwen3\", " SIZES ", \"attention_bias\": true}", &c);
     ck_assert(c.family->qk_norm && c.qkv_bias && c.out_bias && c.head_dim == 128);
     config_free(&c);
@@ -177,6 +180,7 @@ static const struct {
     {"{" LLAMA ", \"architectures\": [\"LlamaForTokenClassification\"]}", "neither"},
     {"{" LLAMA ", \"architectures\": [\"LlamaForSequenceClassification\"]}", "2 labels"},
     {"{" LLAMA ", \"architectures\": \"x\"}", "list of one name"},
+    {"{" LLAMA ", \"architectures\": [\"GPT2Model\"]}", "neither"},
     {"{" LLAMA ", \"layer_types\": [\"full_attention\"]}", "one entry for each"},
     {"{" LLAMA ", \"layer_types\": [\"full_attention\", 3]}", "layer_types[1]"},
     {"{" LLAMA ", \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}", "not known"},
