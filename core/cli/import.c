@@ -29,6 +29,7 @@ struct import {
 
 /* The tensors must be the model's, no more and no fewer; rope_freqs is in the config. */
 static int choose_tensors(struct import *m, struct error *err) {
+    const char *prefix = m->config.family->names->prefix;
     uint64_t sum = 0;
 
     m->list = mem_array(tensors_count(m->tensors), sizeof(*m->list));
@@ -38,7 +39,7 @@ static int choose_tensors(struct import *m, struct error *err) {
         const struct tensor_info *t = tensors_at(m->tensors, i);
         if (strcmp(t->name, "rope_freqs.weight") == 0)
             continue;
-        if (strncmp(t->name, "model.", 6) != 0 && strncmp(t->name, "lm_head.", 8) != 0)
+        if (strncmp(t->name, prefix, strlen(prefix)) != 0 && strncmp(t->name, "lm_head.", 8) != 0)
             return error_input(err, "%s: tensor '%s' does not belong to a model of type %s", m->from, t->name,
                                m->config.family->name);
         m->list[m->count++] = t;

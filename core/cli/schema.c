@@ -4,6 +4,7 @@
 #include "cli/session.h"
 #include "pipeline/models.h"
 #include "pipeline/stage_read.h"
+#include "text/template_yaml.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static const struct {
     {"reference", "the frozen model that a stage compares with", "reference:\n", 2, &reference_params},
     {"critic", "what predicts the reward of a stage that samples", "critic:\n", 2, &critic_params},
     {"data", "a stage's data", "data:\n", 2, &data_params},
+    {"template", "a chat template spelled out, in place of a name", "data:\n  template:\n", 4, &template_params},
     {"rollout", "how a stage samples completions", "rollout:\n", 2, &rollout_params},
     {"train", "how a stage trains", "train:\n", 2, &train_params},
     {"checkpoint", "when a stage saves what it needs to go on", "checkpoint:\n", 2, &checkpoint_params},
@@ -96,5 +98,5 @@ static int run(const struct command *self, int argc, char **argv) {
 const struct command command_schema = {
     "schema", "NAME", "Prints the options of a plugin or of a section of a pipeline as YAML with comments, to copy from.",
     "NAME is a plugin, also with its kind as in reward/rm, or one of pipeline, models, model, reference, critic, data,\n"
-    "rollout, train, checkpoint.", CLI_PLUGINS, run,
+    "template, rollout, train, checkpoint.", CLI_PLUGINS, run,
 };

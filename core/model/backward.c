@@ -172,21 +172,27 @@ static int attention_back(const struct trunk *t, size_t index, struct work *w, c
     return norm_back(t, &norm, w->dxn, w->dx, 1, err);
 }
 
-int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
-    struct backend *b = t->backend;
-    struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, NULL, w->rstd, w->mean};
-    struct rein_embedding_dw embedding = {
-        .size = sizeof(embedding),
-        .n = f->n,
+/* The rows of an embedding's table that were looked up get w->dx. */
+static int look_up_back(const struct trunk *t, const struct work *w, const struct model_param *table, int64_t n,
+                        const int32_t *ids, float scale, struct error *err) {
+    struct rein_embedding_dw a = {
+        .size = sizeof(a),
+        .n = n,
         .cols = t->config.hidden,
-        .vocabulary = t->config.vocabulary,
+        .vocabulary = table->w.rows,
         .lddout = t->config.hidden,
         .lddw = t->config.hidden,
-        .ids = f->ids,
+        .ids = ids,
         .dout = w->dx,
-        .dw = t->embedding->grad,
-        .scale = t->embedding_scale,
+        .dw = table->grad,
+        .scale = scale,
     };
+
+    return backend_check(t->backend, t->backend->k.embedding_dw(t->backend->dev, &a), "embedding_dw", err);
+}
+
+int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
+    struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, NULL, w->rstd, w->mean};
 
     if (norm_back(t, &last, w->dhidden, w->dx, 0, err))
         return -1;
@@ -195,5 +201,7 @@ int transformer_backward(const struct trunk *t, struct work *w, const struct flo
             return -1;
     if (flow_drops(f) && flow_drop(t, f, PLACE_EMBEDDING, w->dx, w->dx, err))
         return -1;
-    return backend_check(b, b->k.embedding_dw(b->dev, &embedding), "embedding_dw", err);
+    if (t->positions && look_up_back(t, w, t->positions, f->n, f->positions, 1.0f, err))
+        return -1;
+    return look_up_back(t, w, t->embedding, f->n, f->ids, t->embedding_scale, err);
 }

@@ -6,11 +6,11 @@
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "model/config_head.h"
+#include "model/config_rope.h"
 #include "model/json_read.h"
 
 #include <rein/backend.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,22 +61,23 @@ static int read_family(struct json_reader *r, struct model_config *out) {
 
 static int read_sizes(struct json_reader *r, struct model_config *out) {
     const struct model_family *f = out->family;
+    const struct config_keys *k = f->keys;
 
     out->vocabulary = json_reader_int(r, "vocab_size", 1, MAX_VOCABULARY, JSON_REQUIRED);
-    out->hidden = json_reader_int(r, "hidden_size", 1, MAX_WIDTH, JSON_REQUIRED);
-    out->layers = json_reader_int(r, "num_hidden_layers", 1, MAX_LAYERS, JSON_REQUIRED);
-    out->heads = json_reader_int(r, "num_attention_heads", 1, MAX_HEADS, JSON_REQUIRED);
-    out->kv_heads = json_reader_int(r, "num_key_value_heads", 1, MAX_HEADS, out->heads);
-    out->intermediate = json_reader_int(r, "intermediate_size", 1, MAX_WIDTH * 4, JSON_REQUIRED);
-    out->positions = json_reader_int(r, "max_position_embeddings", 1, MAX_POSITIONS, JSON_REQUIRED);
-    out->head_dim = json_reader_int(r, "head_dim", 2, MAX_HEAD_DIM, f->head_dim);
+    out->hidden = json_reader_int(r, k->hidden, 1, MAX_WIDTH, JSON_REQUIRED);
+    out->layers = json_reader_int(r, k->layers, 1, MAX_LAYERS, JSON_REQUIRED);
+    out->heads = json_reader_int(r, k->heads, 1, MAX_HEADS, JSON_REQUIRED);
+    out->kv_heads = k->kv_heads ? json_reader_int(r, k->kv_heads, 1, MAX_HEADS, out->heads) : out->heads;
+    out->intermediate =
+        json_reader_int(r, k->intermediate, 1, MAX_WIDTH * 4, f->widening ? f->widening * out->hidden : JSON_REQUIRED);
+    out->positions = json_reader_int(r, k->positions, 1, MAX_POSITIONS, JSON_REQUIRED);
+    out->head_dim = k->head_dim ? json_reader_int(r, k->head_dim, 2, MAX_HEAD_DIM, f->head_dim) : 0;
     if (r->failed)
         return -1;
     if (out->head_dim == 0) {
         if (out->hidden % out->heads != 0)
-            return json_reader_fail(
-                r, "hidden_size %lld is not a multiple of num_attention_heads %lld, and head_dim is not given",
-                (long long)out->hidden, (long long)out->heads);
+            return json_reader_fail(r, "%s %lld is not a multiple of %s %lld%s", k->hidden, (long long)out->hidden,
+                                    k->heads, (long long)out->heads, k->head_dim ? ", and head_dim is not given" : "");
         out->head_dim = out->hidden / out->heads;
     }
     if (out->head_dim % 2 != 0 || out->head_dim > MAX_HEAD_DIM)
@@ -89,55 +90,6 @@ static int read_sizes(struct json_reader *r, struct model_config *out) {
         return json_reader_fail(r, "num_attention_heads x head_dim is %lld, more than %lld",
                                 (long long)(out->heads * out->head_dim), (long long)MAX_WIDTH);
     return 0;
-}
-
-/* rope_scaling of transformers 4 ("type" or "rope_type") and rope_parameters of 5 have the same keys. */
-static int read_rope(struct json_reader *r, struct model_config *out) {
-    struct json_reader sub = *r;
-    const char *kind;
-    const char *key = "rope_parameters";
-    char place[512];
-    double theta;
-
-    theta = json_reader_real(r, "rope_theta", 1.0, 1e12, 10000.0);
-    if (json_reader_real(r, "partial_rotary_factor", 0.0, 1.0, 1.0) != 1.0)
-        return json_reader_fail(r, "partial_rotary_factor other than 1 is not supported");
-    out->rope = ROPE_DEFAULT;
-    out->rope_theta = (float)theta;
-    sub.object = json_object_get(r->object, key);
-    if (sub.object == NULL || json_is_null(sub.object)) {
-        key = "rope_scaling";
-        sub.object = json_object_get(r->object, key);
-    }
-    if (r->failed || sub.object == NULL || json_is_null(sub.object))
-        return r->failed ? -1 : 0;
-    if (!json_is_object(sub.object))
-        return json_reader_fail(r, "key '%s' must be an object", key);
-
-    snprintf(place, sizeof(place), "%s: in '%s'", r->name, key);
-    sub.name = place;
-    out->rope_theta = (float)json_reader_real(&sub, "rope_theta", 1.0, 1e12, theta);
-    if (json_reader_real(&sub, "partial_rotary_factor", 0.0, 1.0, 1.0) != 1.0)
-        json_reader_fail(&sub, "partial_rotary_factor other than 1 is not supported");
-    kind = json_reader_string(&sub, "rope_type", json_reader_string(&sub, "type", "default"));
-    if (sub.failed || strcmp(kind, "default") == 0)
-        return sub.failed ? -1 : 0;
-    if (strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0)
-        return json_reader_fail(&sub, "rope type '%s' is not supported; supported are default, linear and llama3",
-                                kind);
-    out->rope = kind[1] == 'i' ? ROPE_LINEAR : ROPE_LLAMA3;
-    out->rope_factor = (float)json_reader_real(&sub, "factor", 1e-3, 1e6, 0.0);
-    if (!sub.failed && out->rope_factor == 0.0f)
-        json_reader_fail(&sub, "key 'factor' is missing");
-    if (out->rope == ROPE_LLAMA3) {
-        out->rope_low = (float)json_reader_real(&sub, "low_freq_factor", 1e-3, 1e6, 1.0);
-        out->rope_high = (float)json_reader_real(&sub, "high_freq_factor", 1e-3, 1e6, 4.0);
-        out->rope_original =
-            json_reader_int(&sub, "original_max_position_embeddings", 1, MAX_POSITIONS, out->positions);
-        if (!sub.failed && !(out->rope_high > out->rope_low))
-            json_reader_fail(&sub, "high_freq_factor must be greater than low_freq_factor");
-    }
-    return sub.failed ? -1 : 0;
 }
 
 /* layer_types (transformers 5) must agree with one window for all layers. Returns 1 sliding, 0 full, -1 not said. */
@@ -196,6 +148,9 @@ static int read_window(struct json_reader *r, struct model_config *out) {
                 r, "a sliding window on some layers only (max_window_layers %lld of %lld) is not supported",
                 (long long)first, (long long)out->layers);
     }
+    if (kind == 0 && !f->window_keys && out->window > 0)
+        return json_reader_fail(r, "layer_types asks for full attention, but sliding_window is %lld",
+                                (long long)out->window);
     if (kind == 0)
         out->window = 0;
     if (kind == 1 && out->window == 0)
@@ -203,25 +158,44 @@ static int read_window(struct json_reader *r, struct model_config *out) {
     return r->failed ? -1 : 0;
 }
 
-static int read_activation(struct json_reader *r, struct model_config *out) {
-    const char *name = json_reader_string(r, "hidden_act", NULL);
+/* The kind of act by its name, or -1. */
+static int activation_kind(const char *name) {
+    for (size_t i = 0; i < sizeof(activations) / sizeof(activations[0]); i++)
+        if (strcmp(name, activations[i].name) == 0)
+            return (int)activations[i].kind;
+    return -1;
+}
 
-    /* Gemma's first files say "gelu" and mean the tanh form; hidden_activation came later to say so. */
-    if (out->family->scale_embedding) {
-        name = json_reader_string(r, "hidden_activation", NULL);
-        if (name == NULL || strcmp(name, "gelu") == 0)
-            name = "gelu_pytorch_tanh";
-    }
+/* Gemma's first files say "gelu" and mean the tanh form. transformers 4 goes by hidden_activation alone, 5 by
+ * hidden_act alone: what they would not agree on is refused. */
+static int read_tanh_gelu(struct json_reader *r, struct model_config *out) {
+    const char *old = json_reader_string(r, "hidden_activation", "gelu_pytorch_tanh");
+    const char *new = json_reader_string(r, out->family->keys->activation, "gelu");
+
+    if (r->failed)
+        return -1;
+    if (strcmp(new, "gelu") == 0)
+        new = "gelu_pytorch_tanh";
+    if (activation_kind(old) < 0 || activation_kind(old) != activation_kind(new))
+        return json_reader_fail(r,
+                                "hidden_activation is '%s' and hidden_act '%s': versions of transformers differ on "
+                                "which counts",
+                                old, new);
+    out->activation = (uint32_t)activation_kind(old);
+    return 0;
+}
+
+static int read_activation(struct json_reader *r, struct model_config *out) {
+    const char *key = out->family->keys->activation, *name = json_reader_string(r, key, NULL);
+
     out->activation = out->family->activation;
     if (r->failed || name == NULL)
         return r->failed ? -1 : 0;
-    for (size_t i = 0; i < sizeof(activations) / sizeof(activations[0]); i++)
-        if (strcmp(name, activations[i].name) == 0) {
-            out->activation = activations[i].kind;
-            return 0;
-        }
-    return json_reader_fail(r, "hidden_act '%s' is not supported; silu, gelu, gelu_new and gelu_pytorch_tanh are",
-                            name);
+    if (activation_kind(name) < 0)
+        return json_reader_fail(r, "%s '%s' is not supported; silu, gelu, gelu_new and gelu_pytorch_tanh are", key,
+                                name);
+    out->activation = (uint32_t)activation_kind(name);
+    return 0;
 }
 
 static int add_eos(struct json_reader *r, const json_t *value, struct model_config *out) {
@@ -278,13 +252,16 @@ static int read_dtype(struct json_reader *r, struct model_config *out) {
 }
 
 /* What would silently change the mathematics. */
-static int read_refusals(struct json_reader *r) {
+static int read_refusals(struct json_reader *r, const struct model_family *f) {
     const json_t *quantised = json_object_get(r->object, "quantization_config");
 
     if (quantised != NULL && !json_is_null(quantised))
         return json_reader_fail(r, "the weights are quantised (quantization_config), which is not supported");
     if (json_reader_bool(r, "use_bidirectional_attention", false))
         return json_reader_fail(r, "use_bidirectional_attention is not supported");
+    for (const struct config_fixed *x = f->fixed; x->key != NULL; x++)
+        if (json_reader_bool(r, x->key, x->value) != x->value)
+            return json_reader_fail(r, "%s: %s is not supported", x->key, x->value ? "false" : "true");
     return r->failed ? -1 : 0;
 }
 
@@ -296,10 +273,10 @@ int config_parse(const json_t *root, const char *name, struct model_config *out,
     out->bos = out->pad = -1;
     if (!json_is_object(root))
         return error_input(err, "%s: must be a JSON object", name);
-    if (read_family(&r, out) != 0 || read_refusals(&r) != 0 || read_sizes(&r, out) != 0)
+    if (read_family(&r, out) != 0 || read_refusals(&r, out->family) != 0 || read_sizes(&r, out) != 0)
         return -1;
     f = out->family;
-    out->norm_eps = (float)json_reader_real(&r, "rms_norm_eps", 0.0, 1.0, 1e-6);
+    out->norm_eps = (float)json_reader_real(&r, f->keys->norm_eps, 0.0, 1.0, f->norm_eps);
     out->initializer_range = json_reader_real(&r, "initializer_range", 0.0, 100.0, 0.02);
     out->tied = json_reader_bool(&r, "tie_word_embeddings", f->tied);
     out->qkv_bias = f->qkv_bias;
@@ -309,8 +286,9 @@ int config_parse(const json_t *root, const char *name, struct model_config *out,
         out->qkv_bias = out->out_bias = json_reader_bool(&r, "attention_bias", f->qkv_bias);
     if (f->mlp_bias_key)
         out->mlp_bias = json_reader_bool(&r, "mlp_bias", f->mlp_bias);
-    if (r.failed || read_rope(&r, out) != 0 || read_window(&r, out) != 0 || read_activation(&r, out) != 0 ||
-        read_tokens(&r, out) != 0 || config_read_head(&r, out) != 0 || read_dtype(&r, out) != 0)
+    if (r.failed || (!f->learned_positions && config_read_rope(&r, out) != 0) || read_window(&r, out) != 0 ||
+        (f->gelu_is_tanh ? read_tanh_gelu(&r, out) : read_activation(&r, out)) != 0 || read_tokens(&r, out) != 0 ||
+        config_read_head(&r, out) != 0 || read_dtype(&r, out) != 0)
         return -1;
     out->json = json_deep_copy(root);
     return out->json ? 0 : error_nomem(err, name);
@@ -391,30 +369,6 @@ uint64_t config_parameters(const struct model_config *c) {
            (uint64_t)c->layers * layer + norm;
 }
 
-/* transformers, modeling_rope_utils.py: default, linear and llama3 parameters. Rounded to float32 where torch rounds:
- * a frequency that is off by one unit in the last place turns into a visible angle at position 8192. */
-void config_rope(const struct model_config *c, float *frequencies, float *scale) {
-    const float factor = c->rope_factor, low = c->rope_low, high = c->rope_high, original = (float)c->rope_original;
-
-    for (int64_t i = 0; i < c->head_dim / 2; i++) {
-        const float exponent = (float)(2 * i) / (float)c->head_dim;
-        float f = 1.0f / (float)pow((double)c->rope_theta, (double)exponent);
-        const float wavelength = 6.28318530717958647692f / f;
-        if (c->rope == ROPE_LINEAR) {
-            f /= factor;
-        } else if (c->rope == ROPE_LLAMA3) {
-            if (wavelength > original / low) {
-                f /= factor;
-            } else if (wavelength >= original / high) {
-                const float smooth = (original / wavelength - low) / (high - low);
-                f = (1.0f - smooth) * f / factor + smooth * f;
-            }
-        }
-        frequencies[i] = f;
-    }
-    *scale = 1.0f;
-}
-
 /* The float32 as the shortest decimal that reads back as it, so that 1e-05 is not written as 9.99999975e-06. */
 static json_t *real_of(float x) {
     char text[32];
@@ -445,6 +399,7 @@ static json_t *eos_of(const struct model_config *c) {
 /* For a model that did not come with a config.json: everything, in the style of transformers 4, which 5 reads too. */
 static json_t *fresh_json(const struct model_config *c) {
     const struct model_family *f = c->family;
+    const struct config_keys *k = f->keys;
     const char *act = activations[0].name;
     json_t *o = json_object(), *rope = json_null();
 
@@ -459,15 +414,17 @@ static json_t *fresh_json(const struct model_config *c) {
         rope = json_pack("{s:s, s:o, s:o, s:o, s:I}", "rope_type", "llama3", "factor", real_of(c->rope_factor),
                          "low_freq_factor", real_of(c->rope_low), "high_freq_factor", real_of(c->rope_high),
                          "original_max_position_embeddings", (json_int_t)c->rope_original);
-    json_object_set_new(o, "hidden_act", json_string(act));
-    json_object_set_new(o, "hidden_size", json_integer(c->hidden));
-    json_object_set_new(o, "num_hidden_layers", json_integer(c->layers));
-    json_object_set_new(o, "num_attention_heads", json_integer(c->heads));
-    json_object_set_new(o, "num_key_value_heads", json_integer(c->kv_heads));
-    json_object_set_new(o, "head_dim", json_integer(c->head_dim));
-    json_object_set_new(o, "intermediate_size", json_integer(c->intermediate));
-    json_object_set_new(o, "max_position_embeddings", json_integer(c->positions));
-    json_object_set_new(o, "rms_norm_eps", real_of(c->norm_eps));
+    json_object_set_new(o, k->activation, json_string(act));
+    json_object_set_new(o, k->hidden, json_integer(c->hidden));
+    json_object_set_new(o, k->layers, json_integer(c->layers));
+    json_object_set_new(o, k->heads, json_integer(c->heads));
+    if (k->kv_heads)
+        json_object_set_new(o, k->kv_heads, json_integer(c->kv_heads));
+    if (k->head_dim)
+        json_object_set_new(o, k->head_dim, json_integer(c->head_dim));
+    json_object_set_new(o, k->intermediate, json_integer(c->intermediate));
+    json_object_set_new(o, k->positions, json_integer(c->positions));
+    json_object_set_new(o, k->norm_eps, real_of(c->norm_eps));
     json_object_set_new(o, "rope_theta", real_of(c->rope_theta));
     json_object_set_new(o, "rope_scaling", rope);
     json_object_set_new(o, "initializer_range", json_real(c->initializer_range));

@@ -10,6 +10,13 @@ static bool ends_with(const char *text, const char *tail) {
     return a >= b && strcmp(text + a - b, tail) == 0;
 }
 
+/* "LlamaModel": the trunk alone, which is a language model when its head is tied. */
+static bool is_bare(const struct model_family *f, const char *architecture) {
+    const size_t n = strlen(f->classification) - strlen("ForSequenceClassification");
+
+    return strncmp(architecture, f->classification, n) == 0 && strcmp(architecture + n, "Model") == 0;
+}
+
 /* A number, or a list of one for each head. */
 static int read_heads(struct json_reader *r, const char *key, int64_t heads, double *out) {
     const json_t *list = json_object_get(r->object, key);
@@ -52,7 +59,8 @@ int config_read_head(struct json_reader *r, struct model_config *out) {
     if (!json_is_array(list) || json_array_size(list) != 1 || !json_is_string(json_array_get(list, 0)))
         return json_reader_fail(r, "key 'architectures' must be a list of one name");
     architecture = json_string_value(json_array_get(list, 0));
-    if (ends_with(architecture, "ForCausalLM"))
+    if (strcmp(architecture, out->family->causal) == 0 || ends_with(architecture, "ForCausalLM") ||
+        is_bare(out->family, architecture))
         return 0;
     if (!ends_with(architecture, "ForSequenceClassification"))
         return json_reader_fail(r, "architecture '%s' is neither %s nor %s", architecture, out->family->causal,

@@ -39,6 +39,7 @@ struct decoder {
     bool stopped;
     float *prompt_hidden; /* device [nplaces][hidden]: at each prompt's last token */
     float *first_hidden;  /* device [nslots][hidden] */
+    uint8_t *banned;      /* [vocabulary] ids that no token has, or NULL */
     int32_t *drawn_ids;   /* device [nslots] */
     float *drawn_logp;    /* device [nslots] */
     /* host, one element a row of a batch */
@@ -222,6 +223,7 @@ static void decoder_free(struct decoder *d) {
     free(d->places);
     free(d->slots);
     free(d->active);
+    free(d->banned);
     free(d->ids);
     free(d->positions);
     free(d->targets);
@@ -393,6 +395,7 @@ static int draw(struct decoder *d, const float *hidden, uint32_t n, struct error
         .top_p = (float)r->top_p,
         .top_k = r->top_k,
         .u = d->u,
+        .banned = d->banned,
         .ids = d->drawn_ids,
         .logp = d->drawn_logp,
     };
@@ -577,6 +580,8 @@ int generate(struct model *m, const struct generate_request *r, struct generatio
     if (count == 0)
         return pack_results(&d, 0, out, err);
     rc = alloc_results(&d, count, err) || alloc_cache(&d, count, err) || alloc_slots(&d, err);
+    if (rc == 0 && r->temperature > 0) /* greedy text is the argmax of all, as everybody else's */
+        rc = trunk_padding(d.trunk, &d.banned, err);
     while (rc == 0 && running && !d.stopped)
         rc = refill(&d, count, err) || (!d.stopped && step(&d, &running, err));
     if (rc == 0)

@@ -12,23 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* gguf-py/gguf/tensor_mapping.py */
+/* gguf-py/gguf/tensor_mapping.py; the head's name is the same in all families */
 static const struct {
-    const char *gguf, *hugging_face;
+    const char *gguf;
+    enum tensor_role role;
 } top_names[] =
     {
-        {"token_embd.", "model.embed_tokens."},
-        {"output_norm.", "model.norm."},
-        {"output.", "lm_head."},
+        {"token_embd.", TENSOR_EMBEDDING},
+        {"output_norm.", TENSOR_NORM},
 },
   layer_names[] = {
-      {"attn_norm.", "input_layernorm."},    {"attn_q.", "self_attn.q_proj."},
-      {"attn_k.", "self_attn.k_proj."},      {"attn_v.", "self_attn.v_proj."},
-      {"attn_output.", "self_attn.o_proj."}, {"attn_q_norm.", "self_attn.q_norm."},
-      {"attn_k_norm.", "self_attn.k_norm."}, {"ffn_norm.", "post_attention_layernorm."},
-      {"ffn_gate.", "mlp.gate_proj."},       {"ffn_up.", "mlp.up_proj."},
-      {"ffn_down.", "mlp.down_proj."},
+      {"attn_norm.", TENSOR_NORM1},    {"attn_q.", TENSOR_Q},       {"attn_k.", TENSOR_K},
+      {"attn_v.", TENSOR_V},           {"attn_output.", TENSOR_O},  {"attn_q_norm.", TENSOR_Q_NORM},
+      {"attn_k_norm.", TENSOR_K_NORM}, {"ffn_norm.", TENSOR_NORM2}, {"ffn_gate.", TENSOR_GATE},
+      {"ffn_up.", TENSOR_UP},          {"ffn_down.", TENSOR_DOWN},
 };
+static const char head_name[] = "output.";
 
 /* "blk.12.attn_q.weight": the part after the layer's number, which must be written as we would write it. */
 static const char *layer_part(const char *name, long *layer) {
@@ -44,25 +43,23 @@ static bool is_leaf(const char *text) {
     return strcmp(text, "weight") == 0 || strcmp(text, "bias") == 0;
 }
 
-/* The new name in `out`, or false when the name is not one of ours. */
-static bool translate(const char *name, char *out, size_t size) {
-    long layer;
+/* The family's name for it in `out`, or false when the name is not one of ours. */
+static bool translate(const struct model_family *f, const char *name, char *out, size_t size) {
+    const bool head = strncmp(name, head_name, sizeof(head_name) - 1) == 0;
+    const size_t count = sizeof(layer_names) / sizeof(layer_names[0]), tops = sizeof(top_names) / sizeof(top_names[0]);
+    long layer = 0;
     const char *part = layer_part(name, &layer);
 
-    if (part == NULL) {
-        for (size_t i = 0; i < sizeof(top_names) / sizeof(top_names[0]); i++) {
-            const size_t n = strlen(top_names[i].gguf);
-            if (strncmp(name, top_names[i].gguf, n) == 0 && is_leaf(name + n)) {
-                snprintf(out, size, "%s%s", top_names[i].hugging_face, name + n);
-                return true;
-            }
-        }
-        return false;
+    if (part == NULL && head && is_leaf(name + sizeof(head_name) - 1)) {
+        snprintf(out, size, "lm_head.%s", name + sizeof(head_name) - 1);
+        return true;
     }
-    for (size_t i = 0; i < sizeof(layer_names) / sizeof(layer_names[0]); i++) {
-        const size_t n = strlen(layer_names[i].gguf);
-        if (strncmp(part, layer_names[i].gguf, n) == 0 && is_leaf(part + n)) {
-            snprintf(out, size, "model.layers.%ld.%s%s", layer, layer_names[i].hugging_face, part + n);
+    for (size_t i = 0; i < (part ? count : tops); i++) {
+        const char *own = part ? layer_names[i].gguf : top_names[i].gguf, *from = part ? part : name;
+        const enum tensor_role role = part ? layer_names[i].role : top_names[i].role;
+        const size_t n = strlen(own);
+        if (strncmp(from, own, n) == 0 && is_leaf(from + n) && f->names->part[role] != NULL) {
+            family_tensor(f, role, layer, from + n, out, size);
             return true;
         }
     }
@@ -121,12 +118,12 @@ int gguf_translate(struct gguf *g, struct tensor_table *table, struct error *err
         const char *own = e->info.name;
         long layer;
         const char *part = layer_part(own, &layer);
-        if (!translate(own, name, sizeof(name)))
+        if (family == NULL || !translate(family, own, name, sizeof(name)))
             continue;
         e->info.name = arena_strdup(&table->names, name);
         if (e->info.name == NULL)
             return error_nomem(err, g->path);
-        if (family == NULL || !family->gguf_permuted || part == NULL)
+        if (!family->gguf_permuted || part == NULL)
             continue;
         if (strncmp(part, "attn_q.", 7) == 0 && mark_permuted(e, heads, g->path, err) != 0)
             return -1;
@@ -253,13 +250,22 @@ static int read_rope(struct gguf *g, const struct tensor_table *table, const cha
     return recognise_factors(g, table, c, err);
 }
 
+/* Of the first layer. */
+static const struct tensor_entry *find_role(const struct tensor_table *table, const struct model_family *f,
+                                            enum tensor_role role, const char *leaf) {
+    char name[128];
+
+    family_tensor(f, role, 0, leaf, name, sizeof(name));
+    return table_find(table, name);
+}
+
 static int read_biases(const struct gguf *g, const struct tensor_table *table, struct model_config *c,
                        struct error *err) {
     const struct model_family *f = c->family;
 
-    c->qkv_bias = table_find(table, "model.layers.0.self_attn.q_proj.bias") != NULL;
-    c->out_bias = table_find(table, "model.layers.0.self_attn.o_proj.bias") != NULL;
-    c->mlp_bias = table_find(table, "model.layers.0.mlp.gate_proj.bias") != NULL;
+    c->qkv_bias = find_role(table, f, TENSOR_Q, "bias") != NULL;
+    c->out_bias = find_role(table, f, TENSOR_O, "bias") != NULL;
+    c->mlp_bias = find_role(table, f, TENSOR_UP, "bias") != NULL;
     c->tied = table_find(table, "lm_head.weight") == NULL;
     /* what the family's config.json could not say again would be lost by saving */
     if (f->attention_bias_key ? c->qkv_bias != c->out_bias : c->qkv_bias != f->qkv_bias || c->out_bias != f->out_bias)
@@ -272,7 +278,7 @@ static int read_biases(const struct gguf *g, const struct tensor_table *table, s
 static int read_tokens(const struct gguf *g, const struct tensor_table *table, struct model_config *c,
                        struct error *err) {
     const struct gguf_value *tokens = gguf_find(g, "tokenizer.ggml.tokens");
-    const struct tensor_entry *embedding = table_find(table, "model.embed_tokens.weight");
+    const struct tensor_entry *embedding = find_role(table, c->family, TENSOR_EMBEDDING, "weight");
     int64_t bos = -1, pad = -1, eos = -1, turn = -1;
 
     if (tokens == NULL || !tokens->array || tokens->type != GGUF_STRING || tokens->count < 1 || tokens->count > 1 << 24)

@@ -1,5 +1,6 @@
 core_libcore_la_SOURCES += \
 	core/model/config.c core/model/config.h core/model/config_head.c core/model/config_head.h core/model/family.c \
+	core/model/config_rope.c core/model/config_rope.h \
 	core/model/dtype.c core/model/dtype.h \
 	core/model/json_read.c core/model/json_read.h \
 	core/model/gguf.c core/model/gguf.h \

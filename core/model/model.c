@@ -49,13 +49,24 @@ static struct trunk *trunk_create(struct backend *b, const char *path, bool trai
 static int trunk_constants(struct trunk *t, struct error *err) {
     const struct model_config *c = &t->config;
 
-    if (c->family->learned_positions || c->family->fused_qkv || c->family->conv1d)
-        return error_input(err, "%s: models of the family %s cannot be run yet", t->path, c->family->name);
     t->frequencies = mem_zeros((size_t)c->head_dim / 2 + 1, sizeof(float));
     if (!t->frequencies)
         return error_nomem(err, "rope");
     config_rope(c, t->frequencies, &t->rope_scale);
     t->embedding_scale = c->family->scale_embedding ? sqrtf((float)c->hidden) : 1.0f;
+    return 0;
+}
+
+int trunk_padding(const struct trunk *t, uint8_t **out, struct error *err) {
+    const size_t vocabulary = (size_t)t->config.vocabulary, tokens = t->tokenizer ? tokenizer_size(t->tokenizer) : 0;
+
+    *out = NULL;
+    if (tokens == 0 || tokens >= vocabulary)
+        return 0;
+    *out = mem_zeros(vocabulary, 1);
+    if (!*out)
+        return error_nomem(err, "padding of the vocabulary");
+    memset(*out + tokens, 1, vocabulary - tokens);
     return 0;
 }
 
@@ -364,7 +375,7 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
                     struct model_memory *out) {
     uint64_t parameters = config_parameters(c);
 
-    if (head != MODEL_LM && !c->tied && c->labels == 0)
+    if (head != MODEL_LM && !c->tied && c->labels == 0) /* a classifier's config has none to count */
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
     if (head != MODEL_LM)
         parameters += (uint64_t)c->hidden;

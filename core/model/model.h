@@ -26,9 +26,18 @@ struct model_source {
     bool trainable;          /* float32 weights and gradients; else weights stay in their file's dtype */
 };
 
+/* Where a parameter lies in a file: all of a tensor, or one of several that share it (a fused q, k and v). */
+struct param_place {
+    char *tensor;            /* Hugging Face's name */
+    size_t skip;             /* bytes of its prefix that the file which was opened leaves out */
+    int64_t first, rows;     /* the first row here, and how many the tensor has; of a vector: elements */
+    bool transposed;         /* stored as [cols][rows] */
+};
+
 /* A parameter: weights, and what training adds. */
 struct model_param {
-    char *name;              /* Hugging Face's */
+    char *name;              /* the tensor's; "…attn.c_attn.q.weight" for a part of one */
+    struct param_place place;
     struct rein_weight w;    /* vectors: rows = 1 */
     float *grad;             /* device [rows * cols], NULL when frozen */
     bool decay;              /* weight decay applies (not to biases and norm weights) */

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/dtype.h"
 #include "model/weights.h"
 
 #include <stdio.h>
@@ -124,18 +125,62 @@ static size_t saved_params(const struct model *m, const struct model_param **lis
 }
 
 static void describe(const struct model_param *p, bool head, struct tensor_out *out) {
-    out->name = head ? "score.weight" : p->name;
+    out->name = head ? "score.weight" : p->place.tensor;
     out->dtype = p->file_dtype;
     out->rank = p->decay ? 2 : 1;
-    out->shape[0] = p->decay ? p->w.rows : p->w.cols;
-    out->shape[1] = p->w.cols;
+    out->shape[0] = p->place.transposed ? p->w.cols : p->place.rows;
+    out->shape[1] = p->place.transposed ? p->place.rows : p->w.cols;
+}
+
+/* How many parameters from list[0] on are parts of one tensor. */
+static size_t parts_of(const struct model_param *const *list, size_t n) {
+    size_t k = 1;
+
+    while (k < n && strcmp(list[k]->place.tensor, list[0]->place.tensor) == 0)
+        k++;
+    return k;
+}
+
+static int put_whole(struct tensors_writer *w, struct backend *b, const struct model_param *p, struct error *err) {
+    void *x = param_values(b, p, err);
+    int rc = x ? tensors_put(w, x, param_count(p), p->w.dtype, err) : -1;
+
+    free(x);
+    return rc;
+}
+
+/* One tensor from its parts, in the file's order of elements. */
+static int put_parts(struct tensors_writer *w, struct backend *b, const struct model_param *const *list, size_t parts,
+                     struct error *err) {
+    const size_t size = dtype_width(list[0]->w.dtype);
+    uint64_t total = 0;
+    unsigned char *all;
+    int rc = 0;
+
+    for (size_t k = 0; k < parts; k++)
+        total += param_count(list[k]);
+    all = mem_array(total, size);
+    if (!all)
+        return error_nomem(err, list[0]->place.tensor);
+    for (size_t k = 0; rc == 0 && k < parts; k++) {
+        unsigned char *x = param_values(b, list[k], err);
+
+        rc = x ? 0 : -1;
+        for (uint64_t i = 0; rc == 0 && i < param_count(list[k]); i++)
+            memcpy(all + param_file_index(list[k], i) * size, x + i * size, size);
+        free(x);
+    }
+    if (rc == 0)
+        rc = tensors_put(w, all, total, list[0]->w.dtype, err);
+    free(all);
+    return rc;
 }
 
 static int save_weights(const struct model *m, const char *path, struct error *err) {
     const struct model_param **list = mem_array(model_params(m), sizeof(*list));
     struct tensor_out *out = mem_zeros(model_params(m), sizeof(*out));
     struct tensors_writer *w = NULL;
-    size_t n;
+    size_t n, tensors = 0;
     int rc = -1;
 
     if (!list || !out) {
@@ -143,20 +188,17 @@ static int save_weights(const struct model *m, const char *path, struct error *e
         goto done;
     }
     n = saved_params(m, list);
-    for (size_t i = 0; i < n; i++)
-        describe(list[i], list[i] == m->head_param, &out[i]);
-    if (tensors_create(path, out, n, &w, err))
+    for (size_t i = 0; i < n; i += parts_of(list + i, n - i))
+        describe(list[i], list[i] == m->head_param, &out[tensors++]);
+    if (tensors_create(path, out, tensors, &w, err))
         goto done;
-    for (size_t i = 0; i < n; i++) {
-        void *x = param_values(m->trunk->backend, list[i], err);
-        uint64_t count = (uint64_t)list[i]->w.rows * (uint64_t)list[i]->w.cols;
-
-        if (!x || tensors_put(w, x, count, list[i]->w.dtype, err)) {
-            free(x);
+    for (size_t i = 0, parts; i < n; i += parts) {
+        parts = parts_of(list + i, n - i);
+        if (param_is_whole(list[i]) ? put_whole(w, m->trunk->backend, list[i], err)
+                                    : put_parts(w, m->trunk->backend, list + i, parts, err)) {
             tensors_abandon(w);
             goto done;
         }
-        free(x);
     }
     rc = tensors_finish(w, NULL, err);
 done:

@@ -208,6 +208,8 @@ int flow_drop(const struct trunk *t, const struct flow *f, uint32_t place, const
 }
 
 int run_rope(const struct trunk *t, const struct flow *f, int64_t heads, float *x, int direction, struct error *err) {
+    if (t->positions) /* learned ones were added to the embedding */
+        return 0;
     struct rein_rope a = {
         .size = sizeof(a),
         .direction = direction,
@@ -384,18 +386,48 @@ static int layer_forward(const struct trunk *t, size_t index, struct work *w, co
     return add_output(t, f, PLACE_MLP + 2 * (uint32_t)index, l->down, l->down_bias, w->act, w->xn, out, err);
 }
 
-static int embed(const struct trunk *t, const struct flow *f, float *out, struct error *err) {
+static int look_up(const struct trunk *t, struct model_param *table, int64_t n, const int32_t *ids, float scale,
+                   float *out, struct error *err) {
     struct rein_embedding a = {
         .size = sizeof(a),
-        .w = &t->embedding->w,
-        .n = f->n,
+        .w = &table->w,
+        .n = n,
         .ldout = t->config.hidden,
-        .ids = f->ids,
+        .ids = ids,
         .out = out,
-        .scale = t->embedding_scale,
+        .scale = scale,
     };
 
-    if (backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err))
+    return backend_check(t->backend, t->backend->k.embedding(t->backend->dev, &a), "embedding", err);
+}
+
+/* Tokens and learned positions; uses w->xn. */
+static int embed_both(const struct trunk *t, const struct work *w, const struct flow *f, float *out, struct error *err) {
+    struct backend *b = t->backend;
+    int64_t h = t->config.hidden;
+    struct rein_axpy add = {
+        .size = sizeof(add),
+        .n = f->n,
+        .cols = h,
+        .ldx = h,
+        .ldy = h,
+        .x = w->xn,
+        .y = out,
+        .alpha = 1,
+        .beta = 1,
+    };
+
+    if (look_up(t, t->embedding, f->n, f->ids, t->embedding_scale, out, err))
+        return -1;
+    if (!t->positions)
+        return 0;
+    if (look_up(t, t->positions, f->n, f->positions, 1.0f, w->xn, err))
+        return -1;
+    return backend_check(b, b->k.axpy(b->dev, &add), "axpy", err);
+}
+
+static int embed(const struct trunk *t, const struct work *w, const struct flow *f, float *out, struct error *err) {
+    if (embed_both(t, w, f, out, err))
         return -1;
     return f->perturb && f->perturb->site != REIN_SITE_HEAD ? flow_drop(t, f, PLACE_EMBEDDING, out, out, err) : 0;
 }
@@ -403,7 +435,7 @@ static int embed(const struct trunk *t, const struct flow *f, float *out, struct
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
     float *out = w->layers[0].x;
 
-    if (embed(t, f, out, err))
+    if (embed(t, w, f, out, err))
         return -1;
     for (size_t i = 0; i < t->nlayers; i++) {
         if (w->keep)

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * With h = hidden, i = intermediate, n = rows (tokens):
- *   x = embedding[ids]
+ *   x = embedding[ids] (+ positions[position], and no rope then)
  *   L times:  x += o(attention(rope(q(xn)), rope(k(xn)), v(xn))),  xn = norm1(x)
  *             x += down(act(gate(xn)) * up(xn)),                   xn = norm2(x)
  *   hidden = norm(x)

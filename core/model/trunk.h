@@ -30,6 +30,7 @@ struct trunk {
     struct layer *layers;           /* [config.layers] */
     size_t nlayers;
     struct model_param *embedding, *norm, *norm_bias;
+    struct model_param *positions;  /* learned ones; NULL with rope */
     struct model_param *lm_head;    /* the embedding itself when tied; NULL when opened for another head alone */
     float *frequencies;             /* host [head_dim / 2] */
     float rope_scale, embedding_scale;
@@ -44,6 +45,9 @@ struct model {
 };
 
 void trunk_release(struct trunk *t); /* frees it with the last reference */
+/* *out [vocabulary] marks the ids past the tokenizer's last token, which a padded vocabulary has; NULL when there are
+ * none. free() it. */
+int trunk_padding(const struct trunk *t, uint8_t **out, struct error *err);
 
 static inline float *param_vector(const struct model_param *p) {
     return p ? p->w.data : NULL;

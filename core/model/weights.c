@@ -7,7 +7,6 @@
 #include "model/dtype.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +16,14 @@ enum { CHUNK = 1 << 20 }; /* elements converted at a time on the way to a device
 struct model_param *param_create(const char *name, int64_t rows, int64_t cols, bool decay, struct error *err) {
     struct model_param *p = mem_zeros(1, sizeof(*p));
 
-    if (!p || (p->name = mem_strdup(name)) == NULL) {
+    if (!p || (p->name = mem_strdup(name)) == NULL || (p->place.tensor = mem_strdup(name)) == NULL) {
+        if (p)
+            free(p->name);
         free(p);
         error_nomem(err, name);
         return NULL;
     }
+    p->place.rows = decay ? rows : cols;
     p->w.size = sizeof(p->w);
     p->w.dtype = REIN_F32;
     p->w.rows = rows;
@@ -38,24 +40,16 @@ void param_free(struct backend *b, struct model_param *p) {
         b->ops->weight_release(b->dev, &p->w);
     backend_free(b, p->w.data);
     backend_free(b, p->grad);
+    free(p->place.tensor);
     free(p->name);
     free(p);
 }
 
-/* The plan: one line a tensor of a Hugging Face file. */
+/* The plan: one line a parameter. */
 
-static struct model_param *add(struct trunk *t, int64_t rows, int64_t cols, struct error *err, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-
-/* rows 0: a vector of `cols`, a norm's or a bias */
-static struct model_param *add(struct trunk *t, int64_t rows, int64_t cols, struct error *err, const char *fmt, ...) {
+static struct model_param *add_named(struct trunk *t, const char *name, int64_t rows, int64_t cols, struct error *err) {
     struct model_param *p;
-    char name[128];
-    va_list ap;
 
-    va_start(ap, fmt);
-    vsnprintf(name, sizeof(name), fmt, ap);
-    va_end(ap);
     if (mem_grow((void **)&t->params, &t->capacity, t->nparams + 1, sizeof(struct model_param *))) {
         error_nomem(err, name);
         return NULL;
@@ -66,28 +60,70 @@ static struct model_param *add(struct trunk *t, int64_t rows, int64_t cols, stru
     return p;
 }
 
-#define ADD(field, rows, cols, ...)                                                                                    \
-    if (((field) = add(t, (rows), (cols), err, __VA_ARGS__)) == NULL)                                                  \
+/* rows 0: a vector of `cols`, a norm's or a bias */
+static struct model_param *add(struct trunk *t, enum tensor_role role, int layer, const char *leaf, int64_t rows,
+                               int64_t cols, struct error *err) {
+    const struct model_family *f = t->config.family;
+    struct model_param *p;
+    char name[128];
+
+    family_tensor(f, role, layer, leaf, name, sizeof(name));
+    p = add_named(t, name, rows, cols, err);
+    if (p)
+        p->place.transposed = f->transposed && role >= TENSOR_NORM1 && rows;
+    return p;
+}
+
+#define ADD(field, ...)                                                                                                \
+    if (((field) = add(t, __VA_ARGS__, err)) == NULL)                                                                  \
     return -1
+
+/* q, k and v that were just added (the last three) become parts of one tensor. */
+static int fuse(struct trunk *t, const char *leaf, struct error *err) {
+    static const char *const letters[] = {"q", "k", "v"};
+    struct model_param **part = &t->params[t->nparams - 3];
+    int64_t first = 0;
+
+    for (int i = 0; i < 3; i++) {
+        struct model_param *p = part[i];
+        size_t stem = strlen(p->name) - strlen(leaf);
+        char name[128];
+
+        snprintf(name, sizeof(name), "%.*s%s.%s", (int)stem, p->name, letters[i], leaf);
+        free(p->name);
+        p->name = mem_strdup(name);
+        if (!p->name)
+            return error_nomem(err, name);
+        p->place.first = first;
+        first += p->place.rows;
+    }
+    for (int i = 0; i < 3; i++)
+        part[i]->place.rows = first;
+    return 0;
+}
 
 static int plan_attention(struct trunk *t, struct layer *l, int i, struct error *err) {
     const struct model_config *c = &t->config;
     int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
 
-    ADD(l->q, q, c->hidden, "model.layers.%d.self_attn.q_proj.weight", i);
-    ADD(l->k, kv, c->hidden, "model.layers.%d.self_attn.k_proj.weight", i);
-    ADD(l->v, kv, c->hidden, "model.layers.%d.self_attn.v_proj.weight", i);
-    ADD(l->o, c->hidden, q, "model.layers.%d.self_attn.o_proj.weight", i);
+    ADD(l->q, TENSOR_Q, i, "weight", q, c->hidden);
+    ADD(l->k, TENSOR_K, i, "weight", kv, c->hidden);
+    ADD(l->v, TENSOR_V, i, "weight", kv, c->hidden);
+    if (c->family->fused_qkv && fuse(t, "weight", err))
+        return -1;
+    ADD(l->o, TENSOR_O, i, "weight", c->hidden, q);
     if (c->qkv_bias) {
-        ADD(l->q_bias, 0, q, "model.layers.%d.self_attn.q_proj.bias", i);
-        ADD(l->k_bias, 0, kv, "model.layers.%d.self_attn.k_proj.bias", i);
-        ADD(l->v_bias, 0, kv, "model.layers.%d.self_attn.v_proj.bias", i);
+        ADD(l->q_bias, TENSOR_Q, i, "bias", 0, q);
+        ADD(l->k_bias, TENSOR_K, i, "bias", 0, kv);
+        ADD(l->v_bias, TENSOR_V, i, "bias", 0, kv);
+        if (c->family->fused_qkv && fuse(t, "bias", err))
+            return -1;
     }
     if (c->out_bias)
-        ADD(l->o_bias, 0, c->hidden, "model.layers.%d.self_attn.o_proj.bias", i);
+        ADD(l->o_bias, TENSOR_O, i, "bias", 0, c->hidden);
     if (c->family->qk_norm) {
-        ADD(l->q_norm, 0, c->head_dim, "model.layers.%d.self_attn.q_norm.weight", i);
-        ADD(l->k_norm, 0, c->head_dim, "model.layers.%d.self_attn.k_norm.weight", i);
+        ADD(l->q_norm, TENSOR_Q_NORM, i, "weight", 0, c->head_dim);
+        ADD(l->k_norm, TENSOR_K_NORM, i, "weight", 0, c->head_dim);
     }
     return 0;
 }
@@ -96,14 +132,14 @@ static int plan_mlp(struct trunk *t, struct layer *l, int i, struct error *err) 
     const struct model_config *c = &t->config;
 
     if (c->family->gated)
-        ADD(l->gate, c->intermediate, c->hidden, "model.layers.%d.mlp.gate_proj.weight", i);
-    ADD(l->up, c->intermediate, c->hidden, "model.layers.%d.mlp.up_proj.weight", i);
-    ADD(l->down, c->hidden, c->intermediate, "model.layers.%d.mlp.down_proj.weight", i);
+        ADD(l->gate, TENSOR_GATE, i, "weight", c->intermediate, c->hidden);
+    ADD(l->up, TENSOR_UP, i, "weight", c->intermediate, c->hidden);
+    ADD(l->down, TENSOR_DOWN, i, "weight", c->hidden, c->intermediate);
     if (c->mlp_bias) {
         if (c->family->gated)
-            ADD(l->gate_bias, 0, c->intermediate, "model.layers.%d.mlp.gate_proj.bias", i);
-        ADD(l->up_bias, 0, c->intermediate, "model.layers.%d.mlp.up_proj.bias", i);
-        ADD(l->down_bias, 0, c->hidden, "model.layers.%d.mlp.down_proj.bias", i);
+            ADD(l->gate_bias, TENSOR_GATE, i, "bias", 0, c->intermediate);
+        ADD(l->up_bias, TENSOR_UP, i, "bias", 0, c->intermediate);
+        ADD(l->down_bias, TENSOR_DOWN, i, "bias", 0, c->hidden);
     }
     return 0;
 }
@@ -112,14 +148,14 @@ static int plan_layer(struct trunk *t, struct layer *l, int i, struct error *err
     const struct model_config *c = &t->config;
     bool norm_bias = c->family->norm == REIN_NORM_LAYER;
 
-    ADD(l->norm1, 0, c->hidden, "model.layers.%d.input_layernorm.weight", i);
+    ADD(l->norm1, TENSOR_NORM1, i, "weight", 0, c->hidden);
     if (norm_bias)
-        ADD(l->norm1_bias, 0, c->hidden, "model.layers.%d.input_layernorm.bias", i);
+        ADD(l->norm1_bias, TENSOR_NORM1, i, "bias", 0, c->hidden);
     if (plan_attention(t, l, i, err))
         return -1;
-    ADD(l->norm2, 0, c->hidden, "model.layers.%d.post_attention_layernorm.weight", i);
+    ADD(l->norm2, TENSOR_NORM2, i, "weight", 0, c->hidden);
     if (norm_bias)
-        ADD(l->norm2_bias, 0, c->hidden, "model.layers.%d.post_attention_layernorm.bias", i);
+        ADD(l->norm2_bias, TENSOR_NORM2, i, "bias", 0, c->hidden);
     return plan_mlp(t, l, i, err);
 }
 
@@ -130,17 +166,19 @@ int weights_plan(struct trunk *t, bool lm_head, struct error *err) {
     if (!t->layers)
         return error_nomem(err, "layers");
     t->nlayers = (size_t)c->layers;
-    ADD(t->embedding, c->vocabulary, c->hidden, "model.embed_tokens.weight");
+    ADD(t->embedding, TENSOR_EMBEDDING, 0, "weight", c->vocabulary, c->hidden);
+    if (c->family->learned_positions)
+        ADD(t->positions, TENSOR_POSITIONS, 0, "weight", c->positions, c->hidden);
     for (int i = 0; i < (int)c->layers; i++)
         if (plan_layer(t, &t->layers[i], i, err))
             return -1;
-    ADD(t->norm, 0, c->hidden, "model.norm.weight");
+    ADD(t->norm, TENSOR_NORM, 0, "weight", 0, c->hidden);
     if (c->family->norm == REIN_NORM_LAYER)
-        ADD(t->norm_bias, 0, c->hidden, "model.norm.bias");
+        ADD(t->norm_bias, TENSOR_NORM, 0, "bias", 0, c->hidden);
     if (lm_head && c->tied)
         t->lm_head = t->embedding;
-    else if (lm_head)
-        ADD(t->lm_head, c->vocabulary, c->hidden, "lm_head.weight");
+    else if (lm_head && (t->lm_head = add_named(t, "lm_head.weight", c->vocabulary, c->hidden, err)) == NULL)
+        return -1;
     return 0;
 }
 
@@ -154,20 +192,31 @@ static void shape_text(const struct tensor_info *info, char *out, size_t size) {
         used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? ", " : "", (long long)info->shape[i]);
 }
 
+static const char *file_name(const struct model_param *p) {
+    return p->place.tensor + p->place.skip;
+}
+
+/* The shape of the file's tensor: its rank. */
+static uint32_t file_shape(const struct model_param *p, int64_t shape[2]) {
+    shape[0] = p->decay && p->place.transposed ? p->w.cols : p->place.rows;
+    shape[1] = p->decay && p->place.transposed ? p->place.rows : p->w.cols;
+    return p->decay ? 2 : 1;
+}
+
 static int check_shape(const struct model_param *p, const struct tensor_info *info, const char *path,
                        struct error *err) {
-    bool vector = !p->decay;
+    int64_t want[2];
+    const uint32_t rank = file_shape(p, want);
     char have[160];
 
-    if (vector ? info->rank == 1 && info->shape[0] == p->w.cols
-               : info->rank == 2 && info->shape[0] == p->w.rows && info->shape[1] == p->w.cols)
+    if (info->rank == rank && info->shape[0] == want[0] && (rank == 1 || info->shape[1] == want[1]))
         return 0;
     shape_text(info, have, sizeof(have));
-    if (vector)
-        return error_input(err, "%s: tensor %s has shape [%s], config.json asks for [%lld]", path, p->name, have,
-                           (long long)p->w.cols);
-    return error_input(err, "%s: tensor %s has shape [%s], config.json asks for [%lld, %lld]", path, p->name, have,
-                       (long long)p->w.rows, (long long)p->w.cols);
+    if (rank == 1)
+        return error_input(err, "%s: tensor %s has shape [%s], config.json asks for [%lld]", path, info->name, have,
+                           (long long)want[0]);
+    return error_input(err, "%s: tensor %s has shape [%s], config.json asks for [%lld, %lld]", path, info->name, have,
+                       (long long)want[0], (long long)want[1]);
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -176,14 +225,17 @@ static bool ends_with(const char *text, const char *end) {
     return a >= b && strcmp(text + a - b, end) == 0;
 }
 
-/* Heads may be there without being wanted, and old Llama files hold the rope's frequencies. */
-static bool known_extra(const char *name) {
+/* Heads may be there without being wanted. */
+static bool known_extra(const struct tensor_names *names, const char *name) {
+    for (size_t i = 0; i < sizeof(names->ignored) / sizeof(names->ignored[0]); i++)
+        if (names->ignored[i] && ends_with(name, names->ignored[i]))
+            return true;
     return strcmp(name, "lm_head.weight") == 0 || strcmp(name, "score.weight") == 0 ||
-           strcmp(name, "value.weight") == 0 || ends_with(name, ".rotary_emb.inv_freq");
+           strcmp(name, "value.weight") == 0;
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp((*(struct model_param *const *)a)->name, (*(struct model_param *const *)b)->name);
+    return strcmp(file_name(*(struct model_param *const *)a), file_name(*(struct model_param *const *)b));
 }
 
 static int check_unexpected(const struct trunk *t, const struct tensors *file, struct error *err) {
@@ -196,10 +248,11 @@ static int check_unexpected(const struct trunk *t, const struct tensors *file, s
     qsort(sorted, t->nparams, sizeof(*sorted), by_name);
     for (size_t i = 0; rc == 0 && i < tensors_count(file); i++) {
         const struct tensor_info *info = tensors_at(file, i);
-        struct model_param key = {.name = (char *)(uintptr_t)info->name}, *k = &key;
+        struct model_param key = {.place.tensor = (char *)(uintptr_t)info->name}, *k = &key;
         char have[160];
 
-        if (bsearch(&k, sorted, t->nparams, sizeof(*sorted), by_name) || known_extra(info->name))
+        if (bsearch(&k, sorted, t->nparams, sizeof(*sorted), by_name) ||
+            known_extra(t->config.family->names, info->name))
             continue;
         shape_text(info, have, sizeof(have));
         rc = error_input(err, "%s: tensor %s [%s] has no place in a %s model with this config.json", tensors_path(file),
@@ -210,13 +263,15 @@ static int check_unexpected(const struct trunk *t, const struct tensors *file, s
 }
 
 int weights_check_one(struct model_param *p, const struct tensors *file, bool trainable, struct error *err) {
-    const struct tensor_info *info = tensors_find(file, p->name);
+    const struct tensor_info *info = tensors_find(file, file_name(p));
+    int64_t want[2];
 
-    if (!info && p->decay)
-        return error_input(err, "%s: tensor %s [%lld, %lld] is missing", tensors_path(file), p->name,
-                           (long long)p->w.rows, (long long)p->w.cols);
+    if (!info && file_shape(p, want) == 2)
+        return error_input(err, "%s: tensor %s [%lld, %lld] is missing", tensors_path(file), file_name(p),
+                           (long long)want[0], (long long)want[1]);
     if (!info)
-        return error_input(err, "%s: tensor %s [%lld] is missing", tensors_path(file), p->name, (long long)p->w.cols);
+        return error_input(err, "%s: tensor %s [%lld] is missing", tensors_path(file), file_name(p),
+                           (long long)want[0]);
     if (check_shape(p, info, tensors_path(file), err))
         return -1;
     p->file_dtype = tensors_is_gguf(file) ? REIN_F32 : info->dtype;
@@ -224,11 +279,25 @@ int weights_check_one(struct model_param *p, const struct tensors *file, bool tr
     return 0;
 }
 
+/* A bare trunk (…Model, not …ForCausalLM) is written without the prefix. */
+static void find_prefix(struct trunk *t, const struct tensors *file) {
+    const char *prefix = t->config.family->names->prefix;
+    const char *embedding = t->embedding->place.tensor;
+    const size_t n = strlen(prefix);
+
+    if (tensors_find(file, embedding) || !tensors_find(file, embedding + n))
+        return;
+    for (size_t i = 0; i < t->nparams; i++)
+        if (strncmp(t->params[i]->place.tensor, prefix, n) == 0)
+            t->params[i]->place.skip = n;
+}
+
 int weights_check(struct trunk *t, const struct tensors *file, struct error *err) {
+    find_prefix(t, file);
     for (size_t i = 0; i < t->nparams; i++) {
         struct model_param *p = t->params[i];
 
-        if (p == t->lm_head && !tensors_find(file, p->name) && tensors_find(file, "score.weight"))
+        if (p == t->lm_head && !tensors_find(file, file_name(p)) && tensors_find(file, "score.weight"))
             return error_input(err, "%s: this is a reward model: it has score.weight, but no lm_head.weight",
                                tensors_path(file));
         if (weights_check_one(p, file, t->trainable, err))
@@ -255,26 +324,51 @@ int param_allocate(struct backend *b, struct model_param *p, bool trainable, str
     return backend_zero(b, p->grad, bytes, err);
 }
 
-int param_read(struct backend *b, struct model_param *p, const struct tensors *file, struct error *err) {
-    const struct tensor_info *info = tensors_find(file, p->name);
-    uint64_t count = (uint64_t)p->w.rows * (uint64_t)p->w.cols;
-    size_t size = dtype_width(p->w.dtype);
-    void *staging;
-    int rc = 0;
+/* The file has [cols][place.rows], of which rows `first` .. are p's: turned into [rows][cols]. */
+static int read_transposed(const struct model_param *p, const struct tensors *file, void *out, struct error *err) {
+    const struct tensor_info *info = tensors_find(file, file_name(p));
+    const size_t size = dtype_width(p->w.dtype), rows = (size_t)p->w.rows, cols = (size_t)p->w.cols;
+    unsigned char *line = mem_array(rows, size);
+    int rc = line ? 0 : error_nomem(err, p->name);
 
-    if (b->host_memory)
-        return tensors_read(file, info, 0, count, p->w.dtype, p->w.data, err);
-    staging = mem_array(CHUNK, size);
-    if (!staging)
-        return error_nomem(err, p->name);
-    for (uint64_t at = 0; rc == 0 && at < count; at += CHUNK) {
-        uint64_t n = count - at < CHUNK ? count - at : CHUNK;
+    for (size_t c = 0; rc == 0 && c < cols; c++) {
+        rc = tensors_read(file, info, param_file_index(p, c), rows, p->w.dtype, line, err);
+        for (size_t r = 0; rc == 0 && r < rows; r++)
+            memcpy((unsigned char *)out + (r * cols + c) * size, line + r * size, size);
+    }
+    free(line);
+    return rc;
+}
 
-        rc = tensors_read(file, info, at, n, p->w.dtype, staging, err) ||
-             backend_upload(b, (char *)p->w.data + at * size, staging, n * size, err) || backend_sync(b, err);
+/* Device memory: by way of the host, in pieces. */
+static int read_pieces(struct backend *b, const struct model_param *p, const struct tensors *file, struct error *err) {
+    const struct tensor_info *info = tensors_find(file, file_name(p));
+    const uint64_t count = param_count(p), piece = p->place.transposed ? count : CHUNK;
+    const size_t size = dtype_width(p->w.dtype);
+    void *staging = mem_array(piece < count ? piece : count, size);
+    int rc = staging ? 0 : error_nomem(err, p->name);
+
+    for (uint64_t at = 0; rc == 0 && at < count; at += piece) {
+        uint64_t n = count - at < piece ? count - at : piece;
+
+        if (p->place.transposed)
+            rc = read_transposed(p, file, staging, err);
+        else
+            rc = tensors_read(file, info, param_file_index(p, at), n, p->w.dtype, staging, err);
+        if (rc == 0)
+            rc = backend_upload(b, (char *)p->w.data + at * size, staging, n * size, err) || backend_sync(b, err);
     }
     free(staging);
     return rc ? -1 : 0;
+}
+
+int param_read(struct backend *b, struct model_param *p, const struct tensors *file, struct error *err) {
+    if (!b->host_memory)
+        return read_pieces(b, p, file, err);
+    if (p->place.transposed)
+        return read_transposed(p, file, p->w.data, err);
+    return tensors_read(file, tensors_find(file, file_name(p)), param_file_index(p, 0), param_count(p), p->w.dtype,
+                        p->w.data, err);
 }
 
 static int put_floats(struct backend *b, struct model_param *p, const float *x, struct error *err) {

@@ -31,6 +31,22 @@ int param_random(struct backend *b, struct model_param *p, uint64_t seed, uint32
                  struct error *err);
 void param_free(struct backend *b, struct model_param *p);
 
+/* Elements of p in memory and in the file's tensor. */
+static inline uint64_t param_count(const struct model_param *p) {
+    return (uint64_t)p->w.rows * (uint64_t)p->w.cols;
+}
+static inline bool param_is_whole(const struct model_param *p) {
+    return !p->place.transposed && p->place.rows == (p->decay ? p->w.rows : p->w.cols);
+}
+/* The element of the file's tensor that element `i` of p is. */
+static inline uint64_t param_file_index(const struct model_param *p, uint64_t i) {
+    const uint64_t cols = (uint64_t)p->w.cols, first = (uint64_t)p->place.first;
+
+    if (!p->decay)
+        return first + i;
+    return p->place.transposed ? i % cols * (uint64_t)p->place.rows + first + i / cols : first * cols + i;
+}
+
 /* Downloads all of p as p->w.dtype; free(). */
 void *param_values(struct backend *b, const struct model_param *p, struct error *err);
 

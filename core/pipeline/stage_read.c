@@ -6,7 +6,7 @@
 #include "pipeline/instances.h"
 #include "pipeline/models.h"
 #include "pipeline/wiring.h"
-#include "text/template.h"
+#include "text/template_yaml.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -362,8 +362,9 @@ static int read_rewards(struct build *b, struct stage *s) {
 
 /* ---- sections ------------------------------------------------------------------------------ */
 
-static int read_section(struct build *b, struct stage *s, const char *name, const struct params *table, void *out) {
-    const void *block = params_bind(table, node_get(s->node, name), NULL, b->arena, b->err);
+static int read_section(struct build *b, struct stage *s, const char *name, const struct params *table,
+                        const char *const *reserved, void *out) {
+    const void *block = params_bind(table, node_get(s->node, name), reserved, b->arena, b->err);
 
     if (block == NULL)
         return -1;
@@ -371,26 +372,35 @@ static int read_section(struct build *b, struct stage *s, const char *name, cons
     return 0;
 }
 
+/* By name, or spelled out. */
+static int read_template(struct build *b, struct stage *s, const struct node *n) {
+    if (n != NULL && n->type == NODE_MAPPING)
+        return template_read(n, b->arena, &s->data.chat, b->err);
+    if (s->data.template && (s->data.chat = template_find(s->data.template, b->err)) == NULL)
+        return node_place(n, b->err);
+    return 0;
+}
+
 static int read_data(struct build *b, struct stage *s) {
-    const struct node *n = node_get(s->node, "data");
+    static const char *const spelled_out[] = {"template", NULL};
+    const struct node *n = node_get(s->node, "data"), *template = n ? node_get(n, "template") : NULL;
+    const bool mapping = template != NULL && template->type == NODE_MAPPING;
 
     if (n == NULL)
         return build_fail(b, s, s->node, "needs 'data'");
-    if (read_section(b, s, "data", &data_params, &s->data) != 0 ||
+    if (read_section(b, s, "data", &data_params, mapping ? spelled_out : NULL, &s->data) != 0 ||
         data_path(b, s, node_get(n, "train"), s->data.train, &s->train_path) != 0)
         return -1;
     if (s->data.eval && data_path(b, s, node_get(n, "eval"), s->data.eval, &s->eval_path) != 0)
         return -1;
-    if (s->data.template && template_find(s->data.template, b->err) == NULL)
-        return node_place(node_get(n, "template"), b->err);
-    return 0;
+    return read_template(b, s, template);
 }
 
 int stage_read(struct build *b, struct stage *s) {
     if (check_keys(b, s) || read_algorithms(b, s) || read_model(b, s) || read_reference(b, s) || read_critic(b, s) ||
-        read_rewards(b, s) || read_data(b, s) || read_section(b, s, "train", &train_params, &s->train) ||
-        read_section(b, s, "rollout", &rollout_params, &s->rollout) ||
-        read_section(b, s, "checkpoint", &checkpoint_params, &s->checkpoint))
+        read_rewards(b, s) || read_data(b, s) || read_section(b, s, "train", &train_params, NULL, &s->train) ||
+        read_section(b, s, "rollout", &rollout_params, NULL, &s->rollout) ||
+        read_section(b, s, "checkpoint", &checkpoint_params, NULL, &s->checkpoint))
         return -1;
     return wiring_check(b, s);
 }

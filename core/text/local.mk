@@ -12,7 +12,8 @@ core_libcore_la_SOURCES += \
 	core/text/postprocess.c core/text/postprocess.h \
 	core/text/pretokenize.c core/text/pretokenize.h \
 	core/text/rows.c core/text/rows.h \
-	core/text/template.c core/text/template.h \
+	core/text/template.c core/text/template.h core/text/template_parts.h \
+	core/text/template_yaml.c core/text/template_yaml.h \
 	core/text/token_config.c core/text/token_config.h \
 	core/text/tokenizer.c core/text/tokenizer.h \
 	core/text/vocab.c core/text/vocab.h

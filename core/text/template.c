@@ -5,38 +5,21 @@
 #include "base/suggest.h"
 #include "base/utf8.h"
 #include "text/fields.h"
+#include "text/template_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum role { SYSTEM, USER, ASSISTANT, ROLES };
-static const char *const role_names[ROLES] = {"system", "user", "assistant"};
+static const char *const role_names[TEMPLATE_ROLES] = {"system", "user", "assistant"};
 
-/* In the strings below: the tokenizer's EOS, spelled out. */
-#define EOS "\x01"
-
-/* A turn is: before, the content, stop, tail. What the assistant writes is the content and stop. */
-struct turn {
-    const char *before, *stop, *tail;
-};
-
-enum bos { BOS_NONE, BOS_ALWAYS /* the tokenizer's, when it has one */, BOS_PREFIX /* as its post-processor does */ };
-
-struct chat_template {
-    const char *name;
-    enum bos bos;
-    const char *default_system; /* text in front when the first turn is not the system's; NULL: none */
-    struct turn turns[ROLES];
-    const char *generation;
-    const char *end_of_turn; /* NULL: the tokenizer's EOS */
-    bool trim;               /* contents lose the space around them */
-    bool thinking;           /* Qwen3: <think> blocks, only in turns after the last question */
-};
+#define EOS TEMPLATE_EOS
 
 #define CHATML_TURN(role) {"<|im_start|>" role "\n", "<|im_end|>", "\n"}
 #define CHATML_TURNS      {CHATML_TURN("system"), CHATML_TURN("user"), CHATML_TURN("assistant")}
 #define LLAMA3_TURN(role) {"<|start_header_id|>" role "<|end_header_id|>\n\n", "<|eot_id|>", ""}
+#define GEMMA_TURN(role)    {"<start_of_turn>" role "\n", "<end_of_turn>", "\n"}
+#define MISTRAL_TURNS(tail) {{0}, {"[INST] ", "", " [/INST]"}, {"", EOS, tail}}
 #define ZEPHYR_TURN(role) {"<|" role "|>\n", EOS, "\n"}
 
 static const struct chat_template templates[] = {
@@ -76,6 +59,16 @@ static const struct chat_template templates[] = {
                        "the request.\n\n",
      .turns = {{"", "", "\n\n"}, {"### Instruction:\n", "", "\n\n"}, {"### Response:\n", EOS, "\n\n"}},
      .generation = "### Response:\n"},
+    {.name = "gemma",
+     .bos = BOS_ALWAYS,
+     .turns = {{0}, GEMMA_TURN("user"), GEMMA_TURN("model")},
+     .generation = "<start_of_turn>model\n",
+     .end_of_turn = "<end_of_turn>",
+     .trim = true,
+     .alternate = true},
+    /* Mistral 7B Instruct v0.2 and Mixtral; that of v0.1 has a space behind each answer */
+    {.name = "mistral", .bos = BOS_ALWAYS, .turns = MISTRAL_TURNS(""), .generation = "", .alternate = true},
+    {.name = "mistral-v0.1", .bos = BOS_ALWAYS, .turns = MISTRAL_TURNS(" "), .generation = "", .alternate = true},
     {.name = "plain", .bos = BOS_PREFIX, .turns = {{"", "", "\n"}, {"", "", "\n"}, {"", EOS, ""}}, .generation = ""},
 };
 enum { TEMPLATES = sizeof templates / sizeof *templates };
@@ -91,6 +84,9 @@ static const struct {
     {0xa534d2bc258d75a7u, 209, "chatml"},  {0x45ec583d4d25bc3au, 368, "smollm2"}, {0xe642ce246d7f2e3du, 2506, "qwen2.5"},
     {0x2bfdb7aa9754484eu, 4116, "qwen3"},  {0x0e60067a5537498eu, 389, "llama3"},  {0xcd8b49000db02c2cu, 410, "zephyr"},
     {0x06516ec7d0d2c597u, 596, "alpaca"},  {0xadbe3c192ef0a3ecu, 143, "plain"},
+    {0x70f3cded3fb90051u, 594, "gemma"},
+    {0x8c734b90b4f8d84du, 470, "mistral"},
+    {0xc730acc029ce6ee0u, 477, "mistral-v0.1"},
 };
 
 static const struct chat_template *find(const char *name) {
@@ -113,7 +109,7 @@ const struct chat_template *template_find(const char *name, struct error *err) {
         error_input(err, "there is no chat template '%s'%s", name, suggest_text(&s, hint, sizeof hint));
     else
         error_input(err, "there is no chat template '%s': there are chatml, smollm2, qwen2.5, qwen3, llama3, zephyr, "
-                         "alpaca and plain", name);
+                         "alpaca, gemma, mistral, mistral-v0.1 and plain", name);
     return NULL;
 }
 
@@ -136,7 +132,7 @@ int template_recognise(const struct tokenizer *t, const struct chat_template **o
             return 0;
         }
     return error_input(err, "the tokenizer's own chat template (%zu bytes of Jinja) is not one that is known here: name "
-                            "one with 'template:'", length);
+                            "one with 'template:', or spell its turns out there", length);
 }
 
 const char *template_name(const struct chat_template *c) {
@@ -236,7 +232,7 @@ static struct words trim_newlines(struct words w, bool left, bool right) {
 }
 
 /* A message, checked: errors name it by its number, from 1. */
-static int read_message(const json_t *messages, size_t index, enum role *role, struct words *content,
+static int read_message(const json_t *messages, size_t index, enum template_role *role, struct words *content,
                         struct error *err) {
     const json_t *m = json_array_get(messages, index), *calls = json_object_get(m, "tool_calls");
     const json_t *text = json_object_get(m, "content");
@@ -250,7 +246,7 @@ static int read_message(const json_t *messages, size_t index, enum role *role, s
         return error_input(err, "'content' of message %zu must be a string, not %s", index + 1, field_kind(text));
     if (calls != NULL && !json_is_null(calls) && (!json_is_array(calls) || json_array_size(calls) > 0))
         return error_input(err, "message %zu has 'tool_calls', which are not supported", index + 1);
-    for (*role = 0; *role < ROLES; (*role)++)
+    for (*role = 0; *role < TEMPLATE_ROLES; (*role)++)
         if (strcmp(name, role_names[*role]) == 0) {
             *content = (struct words){json_string_value(text), json_string_length(text)};
             return 0;
@@ -316,12 +312,12 @@ static size_t last_question(const json_t *messages) {
 }
 
 static int add_content(const struct chat_template *c, struct rendered *r, const json_t *messages, size_t index,
-                       enum role role, struct words content, struct error *err) {
+                       enum template_role role, struct words content, struct error *err) {
     struct words reasoning;
 
     if (c->trim)
         content = trim(content);
-    if (!c->thinking || role != ASSISTANT)
+    if (!c->thinking || role != TEMPLATE_ASSISTANT)
         return add_words(r, content.text, content.length, err);
     split_thinking(json_array_get(messages, index), &content, &reasoning);
     if (index > last_question(messages) && (index + 1 == json_array_size(messages) || reasoning.length > 0)) {
@@ -346,6 +342,21 @@ static void add_bos(const struct chat_template *c, struct rendered *r) {
         buffer_text(&r->text, tokenizer_token_text(t, ids[i]) ? tokenizer_token_text(t, ids[i]) : "");
 }
 
+/* What the template has no place for. */
+static int check_role(const struct chat_template *c, size_t index, enum template_role role, struct error *err) {
+    const enum template_role due = index % 2 == 0 ? TEMPLATE_USER : TEMPLATE_ASSISTANT;
+
+    if (c->turns[role].before == NULL)
+        return error_input(err, "message %zu is from the %s, for which the chat template '%s' has no turn%s", index + 1,
+                           role_names[role], c->name,
+                           role == TEMPLATE_SYSTEM ? ": put its words into the first user message" : "");
+    if (c->alternate && role != due)
+        return error_input(err, "message %zu is from the %s, but the %s is due: the chat template '%s' has user and "
+                                "assistant by turns, the user first", index + 1, role_names[role], role_names[due],
+                           c->name);
+    return 0;
+}
+
 static int render(const struct chat_template *c, struct rendered *r, const json_t *messages, bool generation,
                   struct error *err) {
     if (!json_is_array(messages))
@@ -354,19 +365,19 @@ static int render(const struct chat_template *c, struct rendered *r, const json_
         return error_input(err, "a conversation is empty");
     add_bos(c, r);
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        enum role role = SYSTEM;
+        enum template_role role = TEMPLATE_SYSTEM;
         struct words content = {"", 0};
         size_t start;
-        if (read_message(messages, i, &role, &content, err) != 0)
+        if (read_message(messages, i, &role, &content, err) != 0 || check_role(c, i, role, err) != 0)
             return -1;
-        if (i == 0 && role != SYSTEM && c->default_system != NULL)
+        if (i == 0 && role != TEMPLATE_SYSTEM && c->default_system != NULL)
             add_marker(r, c->default_system);
         add_marker(r, c->turns[role].before);
         start = r->text.length;
         if (add_content(c, r, messages, i, role, content, err) != 0)
             return -1;
         add_marker(r, c->turns[role].stop);
-        if (role == ASSISTANT && add_range(&r->written, start, r->text.length, err) != 0)
+        if (role == TEMPLATE_ASSISTANT && add_range(&r->written, start, r->text.length, err) != 0)
             return -1;
         add_marker(r, c->turns[role].tail);
     }

@@ -23,20 +23,16 @@ const char *data_path(const struct stage *s, const struct stage_algorithm *a) {
 }
 
 /* An unknown template is an error only when there are message lists to render; dataset_load complains then. */
-static int find_template(const struct data_request *r, const struct chat_template **out, struct error *err) {
-    const struct stage *s = r->stage;
+static const struct chat_template *find_template(const struct data_request *r) {
+    const struct chat_template *own = NULL;
     struct error why = {0};
 
-    *out = NULL;
-    if (s->data.template != NULL) {
-        *out = template_find(s->data.template, err);
-        return *out == NULL ? -1 : 0;
-    }
-    if (r->tokenizer != NULL && template_recognise(r->tokenizer, out, &why) != 0) {
-        log_debug("%s", why.text);
-        *out = NULL;
-    }
-    return 0;
+    if (r->stage->data.chat != NULL)
+        return r->stage->data.chat;
+    if (r->tokenizer == NULL || template_recognise(r->tokenizer, &own, &why) == 0)
+        return own;
+    log_debug("%s", why.text);
+    return NULL;
 }
 
 int data_load(const struct data_request *r, const char *path, struct dataset *out, struct error *err) {
@@ -44,12 +40,10 @@ int data_load(const struct data_request *r, const char *path, struct dataset *ou
     const uint32_t context = r->config->positions > 0 ? (uint32_t)r->config->positions : 0;
     const bool prompts = (r->needs->data & REIN_DATA_PROMPTS) != 0;
     struct dataset_options options = {
-        .tokenizer = r->tokenizer, .template_strings = s->data.template != NULL, .kinds = r->needs->data,
+        .tokenizer = r->tokenizer, .chat = find_template(r), .template_strings = s->data.chat != NULL, .kinds = r->needs->data,
         .eos = s->data.eos != 0, .max_length = context, .context = context, .strict_prompts = r->strict,
         .vocabulary = (size_t)r->config->vocabulary, .limit = (size_t)s->data.limit};
 
-    if (find_template(r, &options.chat, err) != 0)
-        return -1;
     if (s->data.max_length > 0 && (context == 0 || s->data.max_length < (int64_t)context))
         options.max_length = (uint32_t)s->data.max_length;
     if (prompts && context > 0) {

@@ -45,7 +45,7 @@ static uint32_t find_eos(const struct rollout_request *q, int32_t *list) {
     const struct tokenizer *t = model_tokenizer(q->actor);
     const struct chat_template *chat = NULL;
     uint32_t count = 0;
-    bool turns = q->stage->data.template != NULL;
+    bool turns = q->stage->data.chat != NULL;
 
     for (uint32_t i = 0; i < c->neos; i++)
         add_eos(list, &count, c->eos[i]);
@@ -56,8 +56,8 @@ static uint32_t find_eos(const struct rollout_request *q, int32_t *list) {
         turns = q->prompts->units[q->units[i]].messages != NULL;
     if (!turns)
         return count;
-    if (q->stage->data.template != NULL)
-        chat = template_find(q->stage->data.template, NULL);
+    if (q->stage->data.chat != NULL)
+        chat = q->stage->data.chat;
     else if (template_recognise(t, &chat, NULL) != 0)
         chat = NULL;
     if (chat != NULL)

@@ -75,7 +75,8 @@ static const struct rein_param data_rows[] = {
     {DATA(train, STRING), .flags = REIN_PARAM_REQUIRED, .doc = "JSONL file (plain or gzip) to learn from."},
     {DATA(eval, STRING), .doc = "JSONL file to evaluate on."},
     {DATA(template, STRING),
-     .doc = "Chat template by name; strings are templated too then. Without it message lists use the tokenizer's own."},
+     .doc = "Chat template by name, or spelled out as a mapping (rein schema template); strings are templated too then. "
+            "Without it message lists use the tokenizer's own."},
     {DATA(max_length, INT), .dflt = "0", .min = 0, .max = 1e9, .unit = "tokens",
      .doc = "Longer rows are dropped and counted; 0 takes the model's context."},
     {DATA(eos, BOOL), .dflt = "true", .doc = "End texts, completions and answers with the end-of-text token."},

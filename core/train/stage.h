@@ -50,7 +50,8 @@ struct rollout_config {
 /* data: */
 struct data_config {
     const char *train, *eval;      /* as written; resolved paths in struct stage */
-    const char *template;          /* NULL: the tokenizer's own for message lists, none for strings */
+    const char *template;          /* as named; NULL: not named */
+    const struct chat_template *chat; /* named or spelled out; NULL: the tokenizer's own for message lists, none for strings */
     int64_t max_length;            /* 0: the model's context */
     uint8_t eos;
     int64_t limit;                 /* first n units only; 0: all */

@@ -32,25 +32,27 @@ static double number(json_t *outer, size_t i, size_t j) {
 }
 
 static void check_gradients(struct model *m, json_t *wanted) {
-    ck_assert_uint_eq(json_object_size(wanted), model_params(m));
-    for (size_t i = 0; i < model_params(m); i++) {
-        const struct model_param *p = model_param(m, i);
-        json_t *want = json_object_get(wanted, p->name);
-        double norm = json_number_value(json_array_get(want, 1)), projected = 0, squares = 0;
-        float *g = engine_gradient(m, p);
+    size_t tensors = 0;
 
-        ck_assert_msg(want != NULL, "%s", p->name);
-        for (int64_t k = 0; k < p->w.rows * p->w.cols; k++) {
-            projected += engine_direction(p->name, (uint64_t)k) * g[k];
+    for (size_t i = 0; i < model_params(m); tensors++) {
+        const char *name;
+        size_t count;
+        float *g = engine_tensor_gradient(m, &i, &name, &count);
+        json_t *want = json_object_get(wanted, name);
+        double norm = json_number_value(json_array_get(want, 1)), projected = 0, squares = 0;
+
+        ck_assert_msg(want != NULL, "%s", name);
+        for (size_t k = 0; k < count; k++) {
+            projected += engine_direction(name, k) * g[k];
             squares += (double)g[k] * g[k];
         }
-        ck_assert_msg(fabs(sqrt(squares) - norm) < 5e-5 * norm + 1e-9, "%s: length %.9g, not %.9g", p->name,
-                      sqrt(squares), norm);
+        ck_assert_msg(fabs(sqrt(squares) - norm) < 5e-5 * norm + 1e-9, "%s: length %.9g, not %.9g", name, sqrt(squares),
+                      norm);
         ck_assert_msg(fabs(projected - json_number_value(json_array_get(want, 0))) < 1e-4 * norm + 1e-9,
-                      "%s: projection %.9g, not %.9g", p->name, projected,
-                      json_number_value(json_array_get(want, 0)));
+                      "%s: projection %.9g, not %.9g", name, projected, json_number_value(json_array_get(want, 0)));
         free(g);
     }
+    ck_assert_uint_eq(json_object_size(wanted), tensors);
 }
 
 static void check_language_model(struct model *m, json_t *c, const struct packed *batch) {
@@ -84,8 +86,14 @@ static void check_language_model(struct model *m, json_t *c, const struct packed
 }
 
 static void check_greedy(struct model *m, json_t *c, const struct packed *batch) {
-    struct generate_request r = {.prompts = batch->count, .offset = batch->offset, .ids = batch->ids, .group = 1,
-                                 .max_tokens = 12, .top_p = 1, .ignore_eos = true, .slots = 3};
+    struct generate_request r = {.prompts = batch->count,
+                                 .offset = batch->offset,
+                                 .ids = batch->ids,
+                                 .group = 1,
+                                 .max_tokens = 12,
+                                 .top_p = 1,
+                                 .ignore_eos = true,
+                                 .slots = 3};
     struct error err = {0};
     struct generation g;
 
@@ -117,6 +125,18 @@ static void check_classifier(struct model *m, json_t *c, const struct packed *ba
     pass_free(p);
 }
 
+/* config.json as transformers 5 writes it and as 4 did mean the same. */
+static void check_styles(json_t *c) {
+    struct model_config four, five;
+    struct error err = {0};
+
+    must(config_parse(json_object_get(c, "config"), "config", &four, &err), &err);
+    must(config_parse(json_object_get(c, "written"), "written", &five, &err), &err);
+    config_free(&four);
+    config_free(&five);
+    ck_assert_mem_eq(&four, &five, sizeof(four));
+}
+
 START_TEST(families_equal_transformers) {
     json_t *c = json_array_get(json_object_get(golden, "cases"), (size_t)_i);
     char *config = json_dumps(json_object_get(c, "config"), 0), *folder = engine_model(config, true);
@@ -127,6 +147,7 @@ START_TEST(families_equal_transformers) {
     struct model *m = engine_open(folder, classifier ? MODEL_SCORE : MODEL_LM, true);
 
     printf("# %s\n", json_string_value(json_object_get(c, "name")));
+    check_styles(c);
     if (classifier) {
         check_classifier(m, c, &batch);
     } else {
@@ -139,19 +160,32 @@ START_TEST(families_equal_transformers) {
 }
 END_TEST
 
-/* The first golden model, for what follows. */
-static char *first_folder(void) {
-    json_t *c = json_array_get(json_object_get(golden, "cases"), 0);
-    char *config = json_dumps(json_object_get(c, "config"), 0), *folder = engine_model(config, true);
+/* A golden model, with weights. */
+static char *case_folder(const char *name) {
+    char *config, *folder;
+    json_t *c = NULL;
+    size_t i;
 
+    json_array_foreach(json_object_get(golden, "cases"), i,
+                       c) if (strcmp(json_string_value(json_object_get(c, "name")), name) == 0) break;
+    ck_assert_msg(c != NULL, "%s", name);
+    config = json_dumps(json_object_get(c, "config"), 0);
+    folder = engine_model(config, true);
     free(config);
     return folder;
 }
 
+static char *first_folder(void) {
+    return case_folder("llama");
+}
+
+/* One of each kind of attention and position. */
+static const char *const kinds[] = {"llama", "mistral, window", "qwen2, window", "qwen3", "gemma", "gpt2"};
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
 /* The derivative along a random direction through all weights, by differences. */
 START_TEST(gradient_equals_differences) {
-    json_t *c = json_array_get(json_object_get(golden, "cases"), 4); /* qwen3: norms of q and k too */
-    char *config = json_dumps(json_object_get(c, "config"), 0), *folder = engine_model(config, false);
+    char *folder = case_folder(kinds[_i]);
     struct model_source source = {.path = folder, .random = true, .seed = 5, .trainable = true};
     const double h = 3e-3;
     uint32_t offset[9];
@@ -194,7 +228,6 @@ START_TEST(gradient_equals_differences) {
     pass_free(p);
     model_close(m);
     engine_remove(folder);
-    free(config);
 }
 END_TEST
 
@@ -246,7 +279,7 @@ END_TEST
 
 /* Sampled with a cache and a shared prompt = recomputed by a full pass; and whatever the number of slots. */
 START_TEST(sampling_records_what_training_recomputes) {
-    char *folder = first_folder();
+    char *folder = case_folder(kinds[_i]);
     struct model *m = engine_open(folder, MODEL_LM, false);
     uint32_t offset[9], slots[] = {0, 1, 2, 5};
     int32_t ids[64];
@@ -258,9 +291,18 @@ START_TEST(sampling_records_what_training_recomputes) {
     must(pass_create(m, &p, &err), &err);
     for (int k = 0; k < 4; k++) {
         int32_t eos = 2;
-        struct generate_request r = {.prompts = batch.count, .offset = offset, .ids = ids, .group = 3,
-                                     .max_tokens = 15, .temperature = 0.8, .top_p = 1, .eos = &eos, .neos = 1,
-                                     .seed = 11, .step = 4, .slots = slots[k]};
+        struct generate_request r = {.prompts = batch.count,
+                                     .offset = offset,
+                                     .ids = ids,
+                                     .group = 3,
+                                     .max_tokens = 15,
+                                     .temperature = 0.8,
+                                     .top_p = 1,
+                                     .eos = &eos,
+                                     .neos = 1,
+                                     .seed = 11,
+                                     .step = 4,
+                                     .slots = slots[k]};
         must(generate(m, &r, &g, &err), &err);
         if (k == 0) {
             first = g;
@@ -316,8 +358,8 @@ START_TEST(generation_respects_the_context) {
 
     for (int i = 0; i < 64; i++)
         ids[i] = 3 + i % 20;
-    struct generate_request r = {.prompts = 1, .offset = offset, .ids = ids, .group = 1, .max_tokens = 1000, .top_p = 1,
-                                 .ignore_eos = true};
+    struct generate_request r = {
+        .prompts = 1, .offset = offset, .ids = ids, .group = 1, .max_tokens = 1000, .top_p = 1, .ignore_eos = true};
     must(generate(m, &r, &g, &err), &err);
     ck_assert_uint_eq(g.offset[1], 4);
     ck_assert_int_eq(g.ended[0], 0);
@@ -352,8 +394,15 @@ START_TEST(generation_can_be_stopped) {
     int calls = 0;
     struct error err = {0};
     struct generation g;
-    struct generate_request r = {.prompts = 1, .offset = offset, .ids = ids, .group = 1, .max_tokens = 20, .top_p = 1,
-                                 .ignore_eos = true, .progress = count_then_stop, .progress_ctx = &calls};
+    struct generate_request r = {.prompts = 1,
+                                 .offset = offset,
+                                 .ids = ids,
+                                 .group = 1,
+                                 .max_tokens = 20,
+                                 .top_p = 1,
+                                 .ignore_eos = true,
+                                 .progress = count_then_stop,
+                                 .progress_ctx = &calls};
 
     must(generate(m, &r, &g, &err), &err);
     ck_assert_int_eq(calls, 5);
@@ -410,11 +459,10 @@ int main(void) {
     if (!golden)
         return 1;
     tcase_set_timeout(all, 120);
-    tcase_add_loop_test(all, families_equal_transformers, 0,
-                        (int)json_array_size(json_object_get(golden, "cases")));
-    tcase_add_test(all, gradient_equals_differences);
+    tcase_add_loop_test(all, families_equal_transformers, 0, (int)json_array_size(json_object_get(golden, "cases")));
+    tcase_add_loop_test(all, gradient_equals_differences, 0, KINDS);
     tcase_add_test(all, rows_do_not_see_each_other);
-    tcase_add_test(all, sampling_records_what_training_recomputes);
+    tcase_add_loop_test(all, sampling_records_what_training_recomputes, 0, KINDS);
     tcase_add_test(all, generation_respects_the_context);
     tcase_add_test(all, generation_can_be_stopped);
     tcase_add_loop_test(all, half_weights_give_the_same_numbers, 0, 2);

@@ -120,11 +120,32 @@ static uint32_t hash(const char *name, uint64_t i) {
 float engine_weight(const char *name, uint64_t i) {
     float x = (float)((int32_t)(hash(name, i) >> 21) - 1024) / 4096.0f;
 
-    return strstr(name, "norm") && strstr(name, "weight") ? 1.0f + x : x;
+    return (strstr(name, "norm") || strstr(name, "ln_")) && strstr(name, "weight") ? 1.0f + x : x;
 }
 
 double engine_direction(const char *name, uint64_t i) {
     return hash(name, i + 1000003u) & 1 ? 1.0 : -1.0;
+}
+
+/* How many of the n parameters are parts of the first one's tensor. */
+static size_t parts_of(struct model_param *const *p, size_t n) {
+    size_t k = 1;
+
+    while (k < n && strcmp(p[k]->place.tensor, p[0]->place.tensor) == 0)
+        k++;
+    return k;
+}
+
+static struct tensor_out describe(struct model_param *const *p, size_t parts, uint32_t dtype) {
+    struct tensor_out out = {.name = p[0]->place.tensor, .dtype = dtype, .rank = p[0]->decay ? 2 : 1};
+    const int turned = p[0]->place.transposed;
+
+    out.shape[turned] = 0;
+    for (size_t k = 0; k < parts; k++)
+        out.shape[turned] += p[0]->decay ? p[k]->w.rows : p[k]->w.cols;
+    if (p[0]->decay)
+        out.shape[!turned] = p[0]->w.cols;
+    return out;
 }
 
 static void write_weights(const char *folder, const struct model_config *c, const char *prefix) {
@@ -132,29 +153,23 @@ static void write_weights(const char *folder, const struct model_config *c, cons
     struct tensors_writer *w;
     struct error err = {0};
     struct tensor_out *list;
-    struct model_param *score = NULL;
     char *path = file_join(folder, "model.safetensors");
-    size_t n;
+    size_t n = 0;
 
     must(weights_plan(&plan, c->labels == 0, &err), &err);
-    n = plan.nparams + (c->labels ? 1 : 0);
-    list = calloc(n, sizeof(*list));
-    if (c->labels)
-        score = param_create("score.weight", 1, c->hidden, true, &err);
-    for (size_t i = 0; i < n; i++) {
-        const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
-        list[i] = (struct tensor_out){.name = p->name,
-                                      .dtype = c->dtype,
-                                      .rank = p->decay ? 2 : 1,
-                                      .shape = {p->decay ? p->w.rows : p->w.cols, p->w.cols}};
+    list = calloc(plan.nparams + 1, sizeof(*list));
+    for (size_t i = 0, k; i < plan.nparams; i += k) {
+        k = parts_of(plan.params + i, plan.nparams - i);
+        list[n++] = describe(plan.params + i, k, c->dtype);
     }
+    if (c->labels)
+        list[n++] = (struct tensor_out){.name = "score.weight", .dtype = c->dtype, .rank = 2, .shape = {1, c->hidden}};
     must(tensors_create(path, list, n, &w, &err), &err);
     for (size_t i = 0; i < n; i++) {
-        const struct model_param *p = i < plan.nparams ? plan.params[i] : score;
-        uint64_t count = (uint64_t)(p->w.rows * p->w.cols);
+        uint64_t count = (uint64_t)(list[i].shape[0] * (list[i].rank == 2 ? list[i].shape[1] : 1));
         float *x = malloc(count * sizeof(*x));
         char name[128];
-        snprintf(name, sizeof(name), "%s%s", prefix, p->name);
+        snprintf(name, sizeof(name), "%s%s", prefix, list[i].name);
         for (uint64_t j = 0; j < count; j++)
             x[j] = engine_weight(name, j);
         must(tensors_put(w, x, count, REIN_F32, &err), &err);
@@ -162,12 +177,10 @@ static void write_weights(const char *folder, const struct model_config *c, cons
     }
     must(tensors_finish(w, NULL, &err), &err);
     for (size_t i = 0; i < plan.nparams; i++) {
+        free(plan.params[i]->place.tensor);
         free(plan.params[i]->name);
         free(plan.params[i]);
     }
-    if (score)
-        free(score->name);
-    free(score);
     free(plan.params);
     free(plan.layers);
     free(list);
@@ -223,6 +236,35 @@ float *engine_gradient(struct model *m, const struct model_param *p) {
 
     must(backend_download(model_backend(m), x, p->grad, bytes, &err), &err);
     return x;
+}
+
+float *engine_tensor_gradient(struct model *m, size_t *index, const char **name, size_t *count) {
+    struct model_param *list[3];
+    size_t parts = 0, have = model_params(m) - *index;
+    struct tensor_out shape;
+    int64_t first = 0;
+    float *all;
+
+    for (size_t k = 0; k < 3 && k < have; k++)
+        list[k] = model_param(m, *index + k);
+    parts = parts_of(list, have < 3 ? have : 3);
+    shape = describe(list, parts, REIN_F32);
+    *name = shape.name;
+    *count = (size_t)(shape.shape[0] * (shape.rank == 2 ? shape.shape[1] : 1));
+    *index += parts;
+    all = malloc(*count * sizeof(*all));
+    for (size_t k = 0; k < parts; k++) {
+        const int64_t rows = list[k]->decay ? list[k]->w.rows : list[k]->w.cols,
+                      cols = list[k]->decay ? list[k]->w.cols : 1;
+        float *g = engine_gradient(m, list[k]);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < cols; c++)
+                all[list[k]->place.transposed ? c * shape.shape[1] + first + r : (first + r) * cols + c] =
+                    g[r * cols + c];
+        first += rows;
+        free(g);
+    }
+    return all;
 }
 
 double engine_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp) {

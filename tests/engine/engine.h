@@ -41,7 +41,7 @@ char *engine_model(const char *config, bool weights);
 /* The same with weights by the formula of prefix and name; NULL: without weights. */
 char *engine_model_apart(const char *config, const char *prefix);
 void engine_remove(char *folder);
-/* Element i of tensor `name`: a multiple of 2^-12 within +-0.25 (1 more for norms); also in generate_engine.py. */
+/* Element i of tensor `name`: a multiple of 2^-12 within +-0.25 (1 more for norms' weights); also in generate_engine.py. */
 float engine_weight(const char *name, uint64_t i);
 /* +-1, by the same hash: a direction to project gradients on. */
 double engine_direction(const char *name, uint64_t i);
@@ -50,6 +50,9 @@ struct model *engine_open(const char *path, enum model_head head, bool trainable
 struct model_param *engine_param(struct model *m, const char *name);
 /* Gradient of p on the host; free() it. */
 float *engine_gradient(struct model *m, const struct model_param *p);
+
+/* The gradient of the file's tensor that begins with parameter *index, in the file's layout (free()); *index moves on. */
+float *engine_tensor_gradient(struct model *m, size_t *index, const char **name, size_t *count);
 
 /* Sum over rows of d_logp * logp, by log p of each token given those before it; logp has a value per token, the first of
  * each row 0. d_logp (also per token) NULL: forward only. */

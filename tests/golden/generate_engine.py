@@ -31,11 +31,32 @@ CASES = {
     "qwen2, tied": dict(model_type="qwen2", architectures=["Qwen2ForCausalLM"], tie_word_embeddings=True,
                         rope_theta=1000000.0),
     "qwen3": dict(model_type="qwen3", architectures=["Qwen3ForCausalLM"], head_dim=8, rope_theta=1000000.0),
-    "gemma": dict(model_type="gemma", architectures=["GemmaForCausalLM"], tie_word_embeddings=True, head_dim=8,
+    "gemma": dict(model_type="gemma", architectures=["GemmaForCausalLM"], tie_word_embeddings=True, head_dim=8, pad_token_id=0,
                   hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", rope_theta=10000.0),
-    "llama, score": dict(model_type="llama", architectures=["LlamaForSequenceClassification"], num_labels=1,
-                         id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, pad_token_id=60, rope_theta=10000.0),
+    "llama, linear rope": dict(model_type="llama", architectures=["LlamaForCausalLM"], rope_theta=10000.0,
+                               rope_scaling=dict(rope_type="linear", factor=2.5)),
+    "mistral, no window, head_dim": dict(model_type="mistral", architectures=["MistralForCausalLM"], sliding_window=None,
+                                         head_dim=10, rope_theta=10000.0),
+    "qwen2, window": dict(model_type="qwen2", architectures=["Qwen2ForCausalLM"], use_sliding_window=True,
+                          sliding_window=3, max_window_layers=0, rope_theta=10000.0),
+    "qwen3, tied, biases": dict(model_type="qwen3", architectures=["Qwen3ForCausalLM"], head_dim=8, attention_bias=True,
+                                tie_word_embeddings=True, rope_theta=10000.0),
+    "gpt2": dict(model_type="gpt2", architectures=["GPT2LMHeadModel"]),
+    "gpt2, own head, n_inner, erf": dict(model_type="gpt2", architectures=["GPT2LMHeadModel"], n_inner=56,
+                                         activation_function="gelu", tie_word_embeddings=False),
+    **{f"{family}, score": dict(model_type=family, architectures=[name + "ForSequenceClassification"], num_labels=1,
+                                id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, pad_token_id=60, **more)
+       for family, name, more in (
+           ("llama", "Llama", dict(rope_theta=10000.0)),
+           ("mistral", "Mistral", dict(rope_theta=10000.0, sliding_window=4)),
+           ("qwen2", "Qwen2", dict(rope_theta=10000.0, tie_word_embeddings=True)),
+           ("qwen3", "Qwen3", dict(rope_theta=10000.0, head_dim=8)),
+           ("gemma", "Gemma", dict(rope_theta=10000.0, head_dim=8, hidden_act="gelu_pytorch_tanh",
+                                   hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True)),
+           ("gpt2", "GPT2", dict()))},
 }
+GPT2 = dict(hidden_size="n_embd", intermediate_size=None, num_hidden_layers="n_layer", num_attention_heads="n_head",
+            num_key_value_heads=None, max_position_embeddings="n_positions", rms_norm_eps="layer_norm_epsilon")
 ROWS = [[1, 17, 5, 33, 33, 8, 59, 2, 4, 21, 40], [7], [3, 3, 50], [12, 45, 9, 28, 16, 30, 2, 11]]
 TEMPERATURE = 0.75
 
@@ -53,7 +74,8 @@ def hashes(name, index):
 def weight(name, shape):
     index = np.arange(int(np.prod(shape)), dtype=np.uint64)
     x = ((hashes(name, index) >> np.uint64(21)).astype(np.int64) - 1024) / 4096.0
-    return torch.tensor((x + 1 if "norm" in name and "weight" in name else x).reshape(shape))
+    norm = ("norm" in name or "ln_" in name) and "weight" in name
+    return torch.tensor((x + 1 if norm else x).reshape(shape))
 
 
 def direction(name, count):
@@ -62,6 +84,18 @@ def direction(name, count):
 
 def token_weight(row, i):
     return ((row * 5 + i * 7) % 9 - 4) / 8
+
+
+def config_of(special):
+    """What config.json says: BASE under the family's own names."""
+    names = GPT2 if special["model_type"] == "gpt2" else {}
+    base = {names.get(key, key): value for key, value in BASE.items() if names.get(key, key)}
+    return {**base, **(dict(tie_word_embeddings=True) if names else {}), **special}
+
+
+def as_written(model):
+    """config.json as this version of transformers writes it."""
+    return {**model.config.to_diff_dict(), "architectures": [type(model).__name__], "dtype": "float32"}
 
 
 def build(config):
@@ -109,19 +143,27 @@ def language_model(model):
 def classifier(model):
     scores = torch.stack([model(torch.tensor([row]), use_cache=False).logits[0, 0] for row in ROWS])
     sum(token_weight(r, 3) * s for r, s in enumerate(scores)).backward()
+    pad, longest = model.config.pad_token_id, max(map(len, ROWS))
+    with torch.no_grad():  # read at the last token that is not padding
+        padded = model(torch.tensor([row + [pad] * (longest - len(row)) for row in ROWS]), attention_mask=torch.tensor(
+            [[1] * len(row) + [0] * (longest - len(row)) for row in ROWS]), use_cache=False).logits[:, 0]
+    # (padding longer than a sliding window sees nothing and is NaN there, which spreads)
+    assert ((padded - scores).abs() < 1e-12)[torch.isfinite(padded)].all() and torch.isfinite(padded[0])
     return dict(scores=scores.tolist(), gradients=gradients(model))
 
 
 def main():
     cases = []
     for name, special in CASES.items():
-        config = {**BASE, **special}
+        config = config_of(special)
         model = build(config)
         result = classifier(model) if "Sequence" in config["architectures"][0] else language_model(model)
-        cases.append(dict(name=name, config=config, **result))
+        cases.append(dict(name=name, config=config, written=as_written(model), **result))
     text = json.dumps(dict(rows=ROWS, temperature=TEMPERATURE, cases=cases), indent=None, separators=(",", ":"))
-    print(text.replace('{"name"', '\n{"name"').replace(',"logprobs"', ',\n "logprobs"').replace(
-        ',"gradients"', ',\n "gradients"').replace(',"greedy"', ',\n "greedy"'))
+    text = text.replace('{"name"', '\n{"name"')
+    for key in ("written", "logprobs", "gradients", "greedy"):
+        text = text.replace(f',"{key}"', f',\n "{key}"')
+    print(text)
 
 
 if __name__ == "__main__":

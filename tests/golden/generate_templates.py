@@ -6,16 +6,19 @@ usage: generate_templates.py
 
 The texts come from transformers' own renderer (5.23: a sandboxed Jinja 3 with trim_blocks and lstrip_blocks), the ids from
 `tokenizers` 0.23.3 with tests/golden/tokenizers/{bytes,pieces}.json and the added tokens below. smollm2, qwen2.5 and
-qwen3 are those models' templates (Apache-2.0), llama3 and zephyr follow theirs; alpaca and plain are our own.
+qwen3 are those models' templates (Apache-2.0), as are mistral (7B Instruct v0.2, Mixtral) and mistral-v0.1; gemma (1.1 and 2),
+llama3 and zephyr follow theirs; alpaca and plain are our own. A line without a text is one that the template refuses.
 """
 import json
 import os
 
+import jinja2
 from tokenizers import AddedToken, Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADDED = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>"]
+LATER = ["<start_of_turn>", "<end_of_turn>"]  # behind all others, whose ids stay
 
 
 def turns(*contents, system=None):
@@ -34,6 +37,10 @@ CONVERSATIONS = [
     turns("q", "no closing <think> tag"), turns("\n\nleading newlines", "\n\nhere too"), turns("def f(x):\n    return x", "ok\t\n"),
     [{"role": "user", "content": "q"}, {"role": "system", "content": "late system"}, {"role": "assistant", "content": "a"}],
     [{"role": "assistant", "content": "I begin"}, {"role": "user", "content": "fine"}],
+    # user and assistant by turns, for the templates that take nothing else
+    turns("one", "two", "three", "four", "five"), turns("\t tabs \t", "\u00a0no-break\u00a0", " x "), turns("[INST] not mine [/INST]", "[/INST]"),
+    turns("start_of_turn", "no"), turns("a" * 70, "b" * 70), turns("q", " a ", "q2\n", "\na2\n", "q3"),
+    turns("{}", "{content} {{eos}}"), [{"role": "user", "content": "twice"}, {"role": "user", "content": "in a row"}],
 ]
 
 
@@ -42,6 +49,7 @@ def tokenizer(base):
     if base == "bytes":
         t.add_tokens([AddedToken(a, special=True, normalized=False) for a in ADDED])
         t.add_tokens([AddedToken(a, special=False, normalized=False) for a in ("<think>", "</think>")])
+        t.add_tokens([AddedToken(a, special=True, normalized=False) for a in LATER])
     return t
 
 
@@ -51,7 +59,7 @@ def rows():
         with open(os.path.join(HERE, "templates", name + ".jinja"), newline="", encoding="utf-8") as f:
             template = f.read()
         for base, bos, eos in (("bytes", "<|begin_of_text|>", "<|end|>"), ("pieces", "<s>", "</s>")):
-            if base == "pieces" and name not in ("chatml", "zephyr", "alpaca", "plain"):
+            if base == "pieces" and name not in ("chatml", "zephyr", "alpaca", "plain", "mistral", "mistral-v0.1"):
                 continue
             t = tokenizer(base)
             if base == "bytes" and name in ("alpaca", "plain"):
@@ -59,10 +67,14 @@ def rows():
             for i, messages in enumerate(CONVERSATIONS):
                 generation = i % 2 == 0
                 # a conversation without a question is an error to transformers' own qwen3 template only with tools
-                text = render_jinja_template([messages], chat_template=template, add_generation_prompt=generation, bos_token=bos,
-                                             eos_token=eos)[0][0]
-                yield {"template": name, "base": base, "conversation": i, "generation": generation, "text": text,
-                       "ids": t.encode(text, add_special_tokens=False).ids}
+                row = {"template": name, "base": base, "conversation": i, "generation": generation}
+                try:
+                    text = render_jinja_template([messages], chat_template=template, add_generation_prompt=generation,
+                                                 bos_token=bos, eos_token=eos)[0][0]
+                except jinja2.exceptions.TemplateError:
+                    yield row
+                    continue
+                yield {**row, "text": text, "ids": t.encode(text, add_special_tokens=False).ids}
 
 
 def main():

@@ -16,6 +16,10 @@
     "\"intermediate_size\": 172, \"max_position_embeddings\": 256"
 #define LLAMA "\"model_type\": \"llama\", " SIZES
 
+#define GPT2                                                                                                           \
+    "{\"model_type\": \"gpt2\", \"vocab_size\": 40, \"n_embd\": 64, "                                                  \
+    "\"n_layer\": 3, \"n_head\": 4, \"n_positions\": 32, \"n_ctx\": 32"
+
 static int parse(const char *text, struct model_config *c, struct error *err) {
     json_t *root = json_read_text(text, strlen(text), "config.json", err);
     int rc;
@@ -87,6 +91,38 @@ START_TEST(families_differ_where_they_should) {
     must_parse("{\"model_type\": \"gemma\", " SIZES ", \"hidden_act\": \"gelu\"}", &c);
     ck_assert(c.activation == REIN_ACT_GELU_TANH && c.tied && c.head_dim == 256 && c.family->norm_offset == 1.0f);
     config_free(&c);
+    /* hidden_activation for transformers 4, hidden_act for 5 */
+    must_parse("{\"model_type\": \"gemma\", " SIZES ", \"hidden_act\": \"gelu_pytorch_tanh\", \"hidden_activation\": "
+               "\"gelu_new\", \"head_dim\": 16}",
+               &c);
+    ck_assert(c.activation == REIN_ACT_GELU_TANH && c.head_dim == 16);
+    config_free(&c);
+    must_parse("{\"model_type\": \"mistral\", " SIZES ", \"sliding_window\": 7, \"layer_types\": "
+               "[\"sliding_attention\", \"sliding_attention\"]}",
+               &c);
+    ck_assert_int_eq(c.window, 7);
+    config_free(&c);
+    must_parse("{\"model_type\": \"qwen2\", " SIZES ", \"sliding_window\": 7, \"use_sliding_window\": true, "
+               "\"layer_types\": [\"full_attention\", \"full_attention\"], \"max_window_layers\": 0}",
+               &c);
+    ck_assert_int_eq(c.window, 0); /* layer_types wins */
+    config_free(&c);
+    must_parse(GPT2 "}", &c);
+    ck_assert(c.hidden == 64 && c.intermediate == 256 && c.heads == 4 && c.kv_heads == 4 && c.head_dim == 16);
+    ck_assert(c.layers == 3 && c.positions == 32 && c.norm_eps == 1e-5f && c.tied && c.qkv_bias && c.out_bias);
+    ck_assert(c.mlp_bias && c.activation == REIN_ACT_GELU_TANH && c.window == 0);
+    /* wte, wpe, ln_f, and per layer two norms, c_attn, c_proj, c_fc, c_proj with their biases */
+    ck_assert_uint_eq(config_parameters(&c),
+                      40 * 64 + 32 * 64 + 128 + 3 * (256 + 3 * 64 * 65 + 64 * 65 + 256 * 65 + 64 * 257));
+    config_free(&c);
+    must_parse(GPT2 ", \"n_inner\": 100, \"activation_function\": \"gelu\", \"layer_norm_epsilon\": 1e-6, "
+                    "\"scale_attn_weights\": true, \"tie_word_embeddings\": false}",
+               &c);
+    ck_assert(c.intermediate == 100 && c.activation == REIN_ACT_GELU && c.norm_eps == 1e-6f && !c.tied);
+    config_free(&c);
+    must_parse(GPT2 ", \"architectures\": [\"GPT2Model\"]}", &c); /* the trunk alone */
+    ck_assert_int_eq(c.labels, 0);
+    config_free(&c);
     must_parse("{\"model_type\": \"qwen3\", " SIZES ", \"attention_bias\": true}", &c);
     ck_assert(c.family->qk_norm && c.qkv_bias && c.out_bias && c.head_dim == 128);
     config_free(&c);
@@ -144,6 +180,7 @@ static const struct {
     {"{" LLAMA ", \"architectures\": [\"LlamaForTokenClassification\"]}", "neither"},
     {"{" LLAMA ", \"architectures\": [\"LlamaForSequenceClassification\"]}", "2 labels"},
     {"{" LLAMA ", \"architectures\": \"x\"}", "list of one name"},
+    {"{" LLAMA ", \"architectures\": [\"GPT2Model\"]}", "neither"},
     {"{" LLAMA ", \"layer_types\": [\"full_attention\"]}", "one entry for each"},
     {"{" LLAMA ", \"layer_types\": [\"full_attention\", 3]}", "layer_types[1]"},
     {"{" LLAMA ", \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}", "not known"},
@@ -154,6 +191,27 @@ static const struct {
      "\"max_window_layers\": 1}",
      "some layers only"},
     {"{\"model_type\": \"gemma\", " SIZES ", \"use_bidirectional_attention\": true}", "use_bidirectional_attention"},
+    {"{\"model_type\": \"gemma\", " SIZES ", \"hidden_act\": \"silu\"}", "versions of transformers differ"},
+    {"{\"model_type\": \"gemma\", " SIZES ", \"hidden_activation\": \"gelu\"}", "versions of transformers differ"},
+    {"{\"model_type\": \"gemma\", " SIZES ", \"hidden_act\": \"mish\", \"hidden_activation\": \"mish\"}", "'mish'"},
+    {"{\"model_type\": \"mistral\", " SIZES ", \"layer_types\": [\"full_attention\", \"full_attention\"]}",
+     "asks for full attention, but sliding_window is 4096"},
+    {"{\"model_type\": \"qwen2\", " SIZES ", \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}",
+     "sliding_window is not in force"},
+    {"{" LLAMA ", \"rope_theta\": 1e4, \"rope_parameters\": {\"rope_theta\": 1e5}}", "rope_theta is 100000, but 10000"},
+    {"{" LLAMA ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1e5}}}", "own for 'full_attention'"},
+    {"{" LLAMA
+     ", \"original_max_position_embeddings\": 64, \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, "
+     "\"original_max_position_embeddings\": 32}}",
+     "original_max_position_embeddings is 32, but 64"},
+    {GPT2 ", \"scale_attn_weights\": false}", "scale_attn_weights: false is not supported"},
+    {GPT2 ", \"scale_attn_by_inverse_layer_idx\": true}", "scale_attn_by_inverse_layer_idx: true is not"},
+    {GPT2 ", \"add_cross_attention\": true}", "add_cross_attention: true is not supported"},
+    {GPT2 ", \"activation_function\": \"relu\"}", "activation_function 'relu' is not supported"},
+    {"{\"model_type\": \"gpt2\", " SIZES "}", "'n_embd' is missing"},
+    {"{\"model_type\": \"gpt2\", \"vocab_size\": 5, \"n_embd\": 65, \"n_layer\": 1, \"n_head\": 4, \"n_positions\": 8}",
+     "n_embd 65 is not a multiple of n_head 4"},
+    {GPT2 ", \"architectures\": [\"GPT2DoubleHeadsModel\"]}", "neither GPT2LMHeadModel nor GPT2ForSequence"},
 };
 
 START_TEST(mistakes_are_refused) {
@@ -264,8 +322,9 @@ START_TEST(a_config_without_json_survives_saving) {
 END_TEST
 
 START_TEST(the_real_ones_load) {
-    static const char *const names[] = {"tiny-llama",  "tiny-llama-rm",      "tiny-mistral",           "tiny-qwen2",
-                                        "stories260k", "stories-qwen2-tiny", "tiny-qwen2-sharded-bf16"};
+    static const char *const names[] = {
+        "tiny-llama",         "tiny-llama-rm",           "tiny-mistral", "tiny-qwen2",       "stories260k",
+        "stories-qwen2-tiny", "tiny-qwen2-sharded-bf16", "tiny-gpt2",    "stories-gpt2-tiny"};
     const char *data = getenv("REIN_TEST_DATA");
 
     if (data == NULL) {

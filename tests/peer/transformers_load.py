@@ -5,7 +5,8 @@
    transformers_load.py [--rein PROGRAM] [--tolerance 5e-4] MODEL-FOLDER ...
 
 A folder whose config.json says ...ForSequenceClassification is compared by scores (rows of unequal length in one padded
-batch, so that the pad token is tested too), any other by per-token log-probabilities. Exit status 1 on a difference.
+batch, so that the pad token is tested too), any other by per-token log-probabilities; a folder without a tokenizer by rows of
+ids. Exit status 1 on a difference.
 Needs torch and transformers.
 """
 import argparse
@@ -30,11 +31,20 @@ def rein(program, command, model, rows):
     return [json.loads(line) for line in out.stdout.splitlines()]
 
 
+def rows_for(folder, config):
+    file, longest = folder / "tokenizer.json", config.get("max_position_embeddings", config.get("n_positions"))
+    if file.exists():
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(file))
+        return [tokenizer.encode(t, add_special_tokens=False)[:longest] for t in TEXTS]
+    pad, random = config.get("pad_token_id"), torch.Generator().manual_seed(1)
+    ids = [torch.randint(0, config["vocab_size"], (n,), generator=random).tolist() for n in (1, 7, 30, longest)]
+    return [[(i + 1) % config["vocab_size"] if i == pad else i for i in row] for row in ids]
+
+
 @torch.no_grad()
 def compare(program, folder):
     config = json.loads((pathlib.Path(folder) / "config.json").read_text())
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(pathlib.Path(folder) / "tokenizer.json"))
-    rows = [tokenizer.encode(t, add_special_tokens=False)[:config["max_position_embeddings"]] for t in TEXTS]
+    rows = rows_for(pathlib.Path(folder), config)
     if config["architectures"][0].endswith("ForSequenceClassification"):
         model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True)

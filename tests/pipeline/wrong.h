@@ -345,6 +345,13 @@ static const struct {
      "train: sft.jsonl, template: chatlm",
      "p.yaml:9:40: there is no chat template 'chatlm' (did you mean 'chatml'?)"},
     {"train: sft.jsonl",
+     "train: sft.jsonl, template: {user: '{content}', assistant: '{contents}'}",
+     "p.yaml:9:71: template.assistant: {contents} is neither {content} nor {eos} (did you mean 'content'?); a brace is "
+     "written {{ or }}"},
+    {"train: sft.jsonl",
+     "train: sft.jsonl, template: [chatml]",
+     "p.yaml:9:40: data.template: expected a string, got a list"},
+    {"train: sft.jsonl",
      "train: sft.jsonl, max_length: -5",
      "p.yaml:9:42: data.max_length: must lie in [0, 1000000000], got '-5'"},
     {"train: sft.jsonl",

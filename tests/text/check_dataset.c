@@ -444,6 +444,38 @@ START_TEST(kinds_that_do_not_fit_are_refused) {
 }
 END_TEST
 
+/* What a template has no place for is said with the line of the data. */
+START_TEST(orders_of_turns_are_refused_with_their_line) {
+    static const char fine[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, "
+                               "{\"role\": \"assistant\", \"content\": \"b\"}]}\n";
+    static const struct {
+        const char *line, *says;
+    } cases[] = {
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]}",
+         "message 2 is from the user, but the assistant is due: the chat template 'mistral' has user and assistant by "
+         "turns, the user first"},
+        {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}", "message 1 is from the assistant, but the user"},
+        {"{\"messages\": [{\"role\": \"system\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]}",
+         "message 1 is from the system, for which the chat template 'mistral' has no turn: put its words into the first "
+         "user message"},
+    };
+    struct dataset_options o = options_for(story);
+
+    o.chat = template_find("mistral", NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dataset d;
+        struct error err;
+        char text[512], place[256];
+        snprintf(text, sizeof text, "%s%s\n", fine, cases[i].line);
+        snprintf(place, sizeof place, "%s:2:", file);
+        ck_assert_int_eq(load(text, &o, &d, &err), -1);
+        ck_assert_int_eq(err.kind, ERROR_INPUT);
+        ck_assert_msg(strncmp(err.text, place, strlen(place)) == 0, "%s", err.text);
+        ck_assert_msg(strstr(err.text, cases[i].says) != NULL, "%s", err.text);
+    }
+}
+END_TEST
+
 /* No cut of a line is taken for the line, none does harm. */
 START_TEST(every_cut_of_a_line) {
     static const char line[] = "{\"prompt\": [{\"role\": \"user\", \"content\": \"h\\u00e9 \xe6\x9d\xb1\"}], \"chosen\":"
@@ -513,6 +545,7 @@ int main(void) {
     tcase_add_test(c, bos_once_and_eos_as_wanted);
     tcase_add_test(c, message_lists_are_templated);
     tcase_add_test(c, strings_are_templated_when_asked);
+    tcase_add_test(c, orders_of_turns_are_refused_with_their_line);
     tcase_add_test(c, prompts_of_any_kind);
     tcase_add_test(c, token_ids_are_taken_as_they_are);
     tcase_add_test(c, long_rows_are_dropped_or_refused);

@@ -70,9 +70,23 @@ static struct tokenizer *for_line(const json_t *line, const char *template) {
                           template);
 }
 
+static const json_t *conversation_of(const json_t *line) {
+    return json_array_get(json_object_get(json_array_get(lines, 0), "conversations"),
+                          (size_t)json_integer_value(json_object_get(line, "conversation")));
+}
+
+/* What the template's own Jinja text refuses. */
+static void check_refusal(const json_t *line, const struct chat_template *c, const struct tokenizer *t) {
+    struct error err = {0};
+    struct ids ids = {0};
+
+    ck_assert_int_eq(template_render(c, t, conversation_of(line), false, &ids, NULL, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ids_free(&ids);
+}
+
 static void check_line(const json_t *line, const struct chat_template *c, const struct tokenizer *t) {
-    const json_t *messages = json_array_get(json_object_get(json_array_get(lines, 0), "conversations"),
-                                            (size_t)json_integer_value(json_object_get(line, "conversation")));
+    const json_t *messages = conversation_of(line);
     const json_t *want = json_object_get(line, "ids");
     const bool generation = json_is_true(json_object_get(line, "generation"));
     struct buffer text = {0}, mask = {0};
@@ -96,7 +110,7 @@ START_TEST(texts_and_ids_equal_those_of_jinja) {
     struct tokenizer *t = NULL;
     const struct chat_template *c = NULL;
     const char *last = "", *last_base = "";
-    size_t templates = 0;
+    size_t templates = 0, refused = 0;
 
     for (size_t i = 1; i < json_array_size(lines); i++) {
         const json_t *line = json_array_get(lines, i);
@@ -121,10 +135,14 @@ START_TEST(texts_and_ids_equal_those_of_jinja) {
         }
         last = name;
         last_base = base;
-        check_line(line, c, t);
+        if (json_object_get(line, "text") == NULL)
+            check_refusal(line, c, t), refused++;
+        else
+            check_line(line, c, t);
     }
     tokenizer_free(t);
-    ck_assert_uint_ge(templates, 14);
+    ck_assert_uint_ge(templates, 19);
+    ck_assert_uint_eq(refused, 5 * 7); /* gemma, two of mistral in two tokenizers; system turns and wrong orders */
 }
 END_TEST
 
@@ -150,14 +168,18 @@ START_TEST(masks_select_the_assistants_words) {
                     continue;
                 /* a line end at the border may be part of the token before; thoughts move about */
                 plain = plain && *content != '\n' && strstr(content, "think>") == NULL;
-                if (strcmp(template_name(c), "llama3") == 0)
-                    plain = plain && strpbrk(content, " \n\t") == NULL;
+                if (strcmp(template_name(c), "llama3") == 0 || strcmp(template_name(c), "gemma") == 0)
+                    plain = plain && strpbrk(content, " \n\t\xc2") == NULL;
                 if (strcmp(template_name(c), "qwen3") == 0)
                     plain = false;
                 buffer_text(&want, content);
                 buffer_text(&want, stop);
             }
-            ck_assert_msg(template_render(c, t, messages, true, &ids, &mask, &err) == 0, "%s", err.text);
+            if (template_render(c, t, messages, true, &ids, &mask, &err) != 0) { /* checked above */
+                ck_assert_ptr_nonnull(strstr(err.text, "the chat template"));
+                buffer_free(&want);
+                continue;
+            }
             for (size_t n = 0; n < ids.count; n++)
                 if (mask.data[n])
                     ck_assert_int_eq(ids_add(&mine, ids.data[n], &err), 0);

@@ -21,6 +21,13 @@ tests_text_check_template_CFLAGS = $(TEST_CC)
 tests_text_check_template_LDADD = $(TEST_LINK)
 TESTS += tests/text/check_template
 
+check_PROGRAMS += tests/text/check_template_yaml
+tests_text_check_template_yaml_SOURCES = tests/text/check_template_yaml.c tests/tap.h
+tests_text_check_template_yaml_CPPFLAGS = $(TEST_CPP)
+tests_text_check_template_yaml_CFLAGS = $(TEST_CC)
+tests_text_check_template_yaml_LDADD = $(TEST_LINK)
+TESTS += tests/text/check_template_yaml
+
 check_PROGRAMS += tests/text/check_bad_tokenizer
 tests_text_check_bad_tokenizer_SOURCES = tests/text/check_bad_tokenizer.c tests/tap.h
 tests_text_check_bad_tokenizer_CPPFLAGS = $(TEST_CPP)
@@ -42,6 +49,8 @@ EXTRA_DIST += tests/golden/generate_tokenizers.py tests/golden/tokenizers/bytes.
 EXTRA_DIST += tests/golden/generate_templates.py tests/golden/templates/texts.jsonl \
 	tests/golden/templates/alpaca.jinja tests/golden/templates/chatml.jinja \
 	tests/golden/templates/chatml-escaped.jinja tests/golden/templates/chatml-guarded.jinja \
+	tests/golden/templates/gemma.jinja tests/golden/templates/mistral.jinja \
+	tests/golden/templates/mistral-v0.1.jinja \
 	tests/golden/templates/chatml-lines.jinja tests/golden/templates/llama3.jinja \
 	tests/golden/templates/plain.jinja tests/golden/templates/qwen2.5.jinja tests/golden/templates/qwen3.jinja \
 	tests/golden/templates/smollm2.jinja tests/golden/templates/zephyr.jinja
