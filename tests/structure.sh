@@ -24,7 +24,7 @@ may() {
     ref) echo base ref ;;
     report) echo base report ;;
     plugin) echo base ref plugin ;;
-    text) echo base text ;;
+    text) echo base plugin text ;;
     model) echo base plugin text model ;;
     train) echo base plugin text model report/sink.h train ;;
     pipeline) echo base plugin text model train report pipeline ;;

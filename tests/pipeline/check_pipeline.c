@@ -163,18 +163,24 @@ END_TEST
 
 /* What is written loads again, means the same, and is then written the same. */
 START_TEST(written_and_read_again) {
+    static const char *const data[2] = {
+        "data: {train: prompts.jsonl}",
+        "data: {template: {user: 'U {content}\\', assistant: \"A {content}\\n\"}, train: prompts.jsonl}"};
     struct buffer one = {0}, two = {0};
     const char *text;
 
-    ck_assert_msg(load("", "", NULL, 0) == 0, "%s", err.text);
+    ck_assert_msg(load(data[0], data[_i], NULL, 0) == 0, "%s", err.text);
+    ck_assert_int_eq(p.stages[2].data.chat != NULL, _i);
     ck_assert_int_eq(resolved_write(&p, &one, &err), 0);
     pipeline_free(&p);
     ck_assert_ptr_nonnull(strstr(one.data, "lr: 3e-06"));
+    file_remove_tree(at("other"), NULL);
     ck_assert_int_eq(mkdir(at("other"), 0755), 0);
     ck_assert_int_eq(file_write(at("other/pipeline.yaml"), one.data, one.length, &err), 0);
     ck_assert_msg(pipeline_load(at("other/pipeline.yaml"), NULL, 0, registry, &p, &err) == 0, "%s", err.text);
     ck_assert_str_eq(p.stages[0].model.source.path, at("base"));
     ck_assert_str_eq(p.output, at("out"));
+    ck_assert_int_eq(p.stages[2].data.chat != NULL, _i);
     ck_assert(p.stages[2].train.lr == 3e-6 && p.stages[2].rollout.temperature == 0.7);
     ck_assert_int_eq(resolved_write(&p, &two, &err), 0);
     text = strchr(one.data, '\n');
@@ -202,7 +208,7 @@ int main(void) {
     tcase_add_loop_test(t, accepts, 0, 10);
     tcase_add_test(t, resolves);
     tcase_add_test(t, sets);
-    tcase_add_test(t, written_and_read_again);
+    tcase_add_loop_test(t, written_and_read_again, 0, 2);
     suite_add_tcase(s, t);
     rc = tap_run(s);
     registry_free(registry);
