@@ -69,16 +69,22 @@ static rein_status describe(void *self, struct rein_needs *needs) {
     return REIN_OK;
 }
 
-/* Of row r's scores; NaN when no member has an opinion. `sorted` holds `members` doubles. */
+/* Has no source an opinion on row r? Then all its tokens are masked. */
+static int silent(const struct rein_experience *e, uint32_t r) {
+    for (uint32_t i = e->offset[r]; i < e->offset[r + 1]; i++)
+        if (!e->mask || e->mask[i])
+            return 0;
+    return e->offset[r + 1] > e->offset[r];
+}
+
+/* Of row r's scores; NaN when there is no opinion. `sorted` holds `members` doubles. */
 static double value_at_risk(const struct rein_experience *e, uint32_t r, double alpha, double *sorted) {
     uint32_t count = 0;
     double sum = 0, left;
 
-    for (uint32_t k = 0; k < e->members; k++) {
+    for (uint32_t k = 0; k < e->members && !silent(e, r); k++) {
         double score = (double)e->family[(size_t)k * e->rows + r];
         uint32_t at;
-        if (isnan(score))
-            continue;
         for (at = count++; at > 0 && sorted[at - 1] > score; at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = score;
@@ -103,7 +109,7 @@ static void compare(struct rein_experience *e, uint32_t from, uint32_t to, const
         square += isnan(reward[r]) ? 0 : (reward[r] - mean) * (reward[r] - mean);
     for (uint32_t r = from; r < to; r++)
         for (uint32_t i = e->offset[r]; i < e->offset[r + 1]; i++)
-            if (!isnan(reward[r]) && (!e->mask || e->mask[i]))
+            if (!e->mask || e->mask[i])
                 e->advantage[i] = (float)((reward[r] - mean) / (sqrt(n > 1 ? square / (n - 1) : 0) + 1e-4));
 }
 

@@ -80,13 +80,13 @@ static rein_status prepare(void *self, struct rein_experience *e) {
 
     for (uint32_t r = 0; r < e->rows; r++) {
         uint32_t from = e->offset[r], to = e->offset[r + 1];
-        int counts = 0;
+        int silent = to > from;
 
-        /* A completion that no reward source had an opinion on is masked: 0 in the mask of all its tokens. Its numbers
-         * may be NaN and must not be read. */
+        /* No reward source had an opinion on such a completion: all its tokens are masked, and its reward only fills
+         * the place. */
         for (uint32_t i = from; i < to; i++)
-            counts = counts || !e->mask || e->mask[i];
-        if (!counts)
+            silent = silent && e->mask && !e->mask[i];
+        if (silent)
             continue;
         sum += e->reward[r]; /* sums are double: a float forgets small terms */
         rewarded++;
