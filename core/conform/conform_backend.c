@@ -171,6 +171,8 @@ int conform_backend(const struct rein_plugin *plugin, const char *path) {
         if (!check_groups(&rig))
             conform_ok(false, "--only %s: there is no such kernel", conform_only());
         rig_close(&rig);
+        if (conform_perf())
+            measure_kernels(plugin, config);
         conform_ok(conform_host_live() == 0, "nothing is left allocated");
     }
     free(config);

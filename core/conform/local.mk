@@ -7,6 +7,6 @@ rein_conform_SOURCES = core/conform/main.c core/conform/conform.c core/conform/c
 	core/conform/guard.c core/conform/guard.h core/conform/workload.c core/conform/workload.h \
 	core/conform/conform_backend.c core/conform/rig.c core/conform/rig.h core/conform/gradient.c \
 	core/conform/backend_linear.c core/conform/backend_rows.c core/conform/backend_attention.c \
-	core/conform/backend_head.c core/conform/backend_memory.c
+	core/conform/backend_head.c core/conform/backend_memory.c core/conform/backend_perf.c core/conform/checks.c
 rein_conform_CFLAGS = $(AM_CFLAGS)
 rein_conform_LDADD = core/libcore.la
