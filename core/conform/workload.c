@@ -271,10 +271,12 @@ void workload_stretch(struct workload *w) {
 
     seal(w, false);
     for (uint32_t i = 0; i < b->tokens; i++) {
+        if (b->logp_old)
+            ((float *)(uintptr_t)b->logp_old)[i] -= 202; /* so that each stays the logarithm of a probability */
         if (b->logp_ref)
-            ((float *)(uintptr_t)b->logp_ref)[i] += 200 * (float)((int)(i % 3) - 1);
+            ((float *)(uintptr_t)b->logp_ref)[i] += 200 * (float)((int)(i % 3) - 1) - 202;
         if (b->logp)
-            ((float *)(uintptr_t)b->logp)[i] -= 200 * (float)((int)(i / 3 % 3) - 1);
+            ((float *)(uintptr_t)b->logp)[i] -= 200 * (float)((int)(i / 3 % 3) - 1) + 202;
         if (b->value_old)
             ((float *)(uintptr_t)b->value_old)[i] += 1000 * (float)((int)(i % 2));
     }
