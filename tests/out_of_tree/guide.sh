@@ -16,7 +16,7 @@ guide=$source/conf/doc/writing-plugins.md
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 export REIN_PLUGIN_PATH="$plugins" HOME="$dir/home" PATH="$dir/bin:$bin:$PATH"
-unset REIN_BACKEND REIN_MACHINE XDG_DATA_HOME MAKEFLAGS MFLAGS MAKELEVEL
+unset REIN_BACKEND REIN_MACHINE XDG_DATA_HOME DESTDIR MAKEFLAGS MFLAGS MAKELEVEL
 umask 022
 mkdir "$dir/bin" "$dir/home" "$dir/work" "$dir/example"
 
@@ -47,7 +47,7 @@ ok() { # STATUS TEXT
 awk '
     /^```sh fails$/ { print "if ("; fails = 1; inside = 1; next }
     /^```sh$/ { inside = 1; next }
-    /^```diff$/ { print "patch -s mine.c <<\"END_OF_PATCH\""; patch = 1; inside = 1; next }
+    /^```diff$/ { print "patch -s -p1 <<\"END_OF_PATCH\""; patch = 1; inside = 1; next }
     /^```$/ {
         if (fails) print "); then echo it should have failed; exit 1; fi"
         if (patch) print "END_OF_PATCH"
