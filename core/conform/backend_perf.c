@@ -65,14 +65,23 @@ static void report(const char *kernel, const char *shape, rein_status status, do
         }                                                                                                              \
     } while (0)
 
+static struct rein_weight weight(const struct bench *b, uint32_t dtype, int64_t rows) {
+    return (struct rein_weight){.size = sizeof(struct rein_weight),
+                                .dtype = dtype,
+                                .rows = rows,
+                                .cols = HIDDEN,
+                                .ld = HIDDEN,
+                                .data = b->array[1],
+                                .generation = 1};
+}
+
+static void let_go(const struct bench *b, struct rein_weight *w) {
+    if (REIN_HAS(b->ops, struct rein_backend_ops, weight_release) && b->ops->weight_release)
+        b->ops->weight_release(b->dev, w);
+}
+
 static void measure_products(struct bench *b, uint32_t dtype, const char *name, double element) {
-    struct rein_weight w = {.size = sizeof(w),
-                            .dtype = dtype,
-                            .rows = HIDDEN,
-                            .cols = HIDDEN,
-                            .ld = HIDDEN,
-                            .data = b->array[1],
-                            .generation = 1};
+    struct rein_weight w = weight(b, dtype, HIDDEN);
     static const int64_t rows[] = {1, 16, TOKENS};
     char shape[64];
 
@@ -89,8 +98,7 @@ static void measure_products(struct bench *b, uint32_t dtype, const char *name, 
                     .cols = HIDDEN, .lddy = HIDDEN, .ldx = HIDDEN, .lddw = HIDDEN, .dy = b->array[0], .x = b->array[2],
                     .dw = b->array[4]);
     }
-    if (b->ops->weight_release)
-        b->ops->weight_release(b->dev, &w);
+    let_go(b, &w);
 }
 
 static void measure_attention(struct bench *b) {
@@ -112,13 +120,7 @@ static void measure_attention(struct bench *b) {
 
 static void measure_head(struct bench *b) {
     enum { N = 16 };
-    struct rein_weight w = {.size = sizeof(w),
-                            .dtype = REIN_F32,
-                            .rows = VOCABULARY,
-                            .cols = HIDDEN,
-                            .ld = HIDDEN,
-                            .data = b->array[1],
-                            .generation = 1};
+    struct rein_weight w = weight(b, REIN_F32, VOCABULARY);
     const double flop = 2.0 * N * VOCABULARY * HIDDEN, bytes = 4.0 * VOCABULARY * HIDDEN;
     int32_t *ids = (int32_t *)(void *)b->array[5];
 
@@ -129,18 +131,11 @@ static void measure_head(struct bench *b) {
             .d_logp = b->array[0], .dhidden = b->array[6], .dw = b->array[7]);
     MEASURE(b, sample, "16 rows, vocabulary 4096", flop, bytes, .w = &w, .n = N, .ldh = HIDDEN, .hidden = b->array[2],
             .inv_temperature = 1, .top_p = 1, .u = b->u, .ids = ids, .logp = b->array[3]);
-    if (b->ops->weight_release)
-        b->ops->weight_release(b->dev, &w);
+    let_go(b, &w);
 }
 
 static void measure_rows(struct bench *b) {
-    struct rein_weight w = {.size = sizeof(w),
-                            .dtype = REIN_F32,
-                            .rows = VOCABULARY,
-                            .cols = HIDDEN,
-                            .ld = HIDDEN,
-                            .data = b->array[1],
-                            .generation = 1};
+    struct rein_weight w = weight(b, REIN_F32, VOCABULARY);
     const double n = (double)TOKENS * HIDDEN;
     const char *shape = "256 rows of 576";
 
@@ -165,6 +160,7 @@ static void measure_rows(struct bench *b) {
             .dy = b->array[0], .dgate = b->array[3], .dup = b->array[4]);
     MEASURE(b, gather, shape, 0, 8 * n, .n = TOKENS, .cols = HIDDEN, .ldx = HIDDEN, .ldout = HIDDEN,
             .rows = b->distinct, .x = b->array[2], .out = b->array[3]);
+    let_go(b, &w);
 }
 
 static void measure_memory(struct bench *b) {

@@ -1,5 +1,6 @@
 /* A stranger's reward source with a family of scores: each member of a committee has its own idea of how long a
- * completion should be.   R_k = -|bytes - target_k| / scale      SPDX-License-Identifier: MIT
+ * completion should be, and none has an opinion on what is longer than `longest`.   R_k = -|bytes - target_k| / scale
+ * SPDX-License-Identifier: MIT
  */
 #include <rein/rein.h>
 
@@ -10,13 +11,14 @@
 struct config {
     struct rein_list targets;
     double scale;
+    int64_t longest;
 };
 
 struct committee {
     const struct rein_host *host;
     const int64_t *target;
     uint32_t members;
-    double scale;
+    double scale, longest;
 };
 
 static const struct rein_param params[] = {
@@ -36,6 +38,14 @@ static const struct rein_param params[] = {
      .max = 1e6,
      .unit = "bytes",
      .doc = "So many bytes off the target cost 1."},
+    {.name = "longest",
+     .type = REIN_PARAM_INT,
+     .offset = offsetof(struct config, longest),
+     .dflt = "1000000",
+     .min = 0,
+     .max = 1e6,
+     .unit = "bytes",
+     .doc = "Nobody reads a longer completion."},
     {.name = NULL},
 };
 
@@ -48,8 +58,11 @@ static rein_status create(const struct rein_host *host, const void *config, void
     x = host->alloc(host->ctx, sizeof(*x));
     if (!x)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
-    *x = (struct committee){
-        .host = host, .target = c->targets.items, .members = (uint32_t)c->targets.count, .scale = c->scale};
+    *x = (struct committee){.host = host,
+                            .target = c->targets.items,
+                            .members = (uint32_t)c->targets.count,
+                            .scale = c->scale,
+                            .longest = (double)c->longest};
     *self = x;
     return REIN_OK;
 }
@@ -71,7 +84,8 @@ static rein_status score(void *self, const struct rein_completions *c, float *fa
     for (uint32_t k = 0; k < x->members; k++)
         for (uint32_t r = 0; r < c->rows; r++) {
             double bytes = (double)strlen(c->completion[r]);
-            family[(size_t)k * c->rows + r] = (float)(-fabs(bytes - (double)x->target[k]) / x->scale);
+            double score = -fabs(bytes - (double)x->target[k]) / x->scale;
+            family[(size_t)k * c->rows + r] = bytes > x->longest ? NAN : (float)score;
         }
     return REIN_OK;
 }

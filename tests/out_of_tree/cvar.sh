@@ -32,7 +32,7 @@ export REIN_PLUGIN_PATH
 unset REIN_BACKEND REIN_MACHINE
 
 head -n 16 "$data/demo/data/prompts.jsonl" >"$dir/prompts.jsonl"
-# train NAME ALGORITHM: two rollouts of two steps each; leaves NAME.loss and NAME.reward, the first of each
+# train NAME ALGORITHM [REWARD-OPTION]: two rollouts of two steps each; leaves NAME.loss and NAME.reward, the first of each
 train() {
     cat >"$dir/$1.yaml" <<YAML
 rein: 1
@@ -46,7 +46,7 @@ stages:
     algorithm: {$2}
     model: {from: tiny}
     rewards:
-      - {use: committee, targets: [8, 20], scale: 10}
+      - {use: committee, targets: [8, 20], scale: 10${3:+, $3}}
     data: {train: prompts.jsonl}
     rollout: {prompts: 4, group: 4, max_tokens: 6}
     train: {steps: 4, epochs: 2, lr: 1.0e-2}
@@ -69,10 +69,18 @@ same() {
 }
 same mean grpo-mean
 same worst grpo-min
+# before the first update the ratio is 1; the rewards are small negative numbers
+sed -n 's/.*"cvar\/clip_fraction":\([^,]*\),.*/\1/p' "$dir/mean/s/metrics.jsonl" | head -n 1 | grep -qx 0 ||
+    fail "ratios are clipped before the first update"
+# completions that nobody has an opinion on count nowhere
+train some "use: cvar, alpha: 1" "longest: 14"
+sed -n 's/.*"rewards\/committee\/mean":\([^,]*\),.*/\1/p' "$dir/some/s/metrics.jsonl" | paste - "$dir/some.reward" "$dir/mean.reward" |
+    awk 'NR == 1 { d = $1 - $2; exit !(d < 1e-5 && d > -1e-5 && $2 != $3) }' ||
+    fail "silent completions count: $(cat "$dir/some.reward")"
 # of two scores, alpha = 0.75 takes the worse one and half of the other: (m + (2a - m) / 2) / 1.5, m worst, a mean
 read -r a <"$dir/mean.reward"
 read -r m <"$dir/worst.reward"
 read -r b <"$dir/between.reward"
-echo "$a $m $b" | awk '{ d = ($2 / 2 + $1) / 1.5 - $3; exit !(d < 1e-5 && d > -1e-5 && $2 < $3 && $3 < $1) }' ||
+echo "$a $m $b" | awk '{ d = ($2 / 2 + $1) / 1.5 - $3; exit !(d < 1e-5 && d > -1e-5 && $2 < $3 && $3 < $1 && $1 < 0 && $1 > -3) }' ||
     fail "the rewards of alpha = 1, 0.5 and 0.75 are $a, $m and $b"
 echo "ok 1 - out-of-tree cvar and committee conform, train, and agree with grpo"
