@@ -48,9 +48,5 @@ include tests/backends/local.mk
 include tests/bench/local.mk
 
 TESTS += tests/structure.sh
-EXTRA_DIST += tests/structure.sh tests/out_of_tree/myalgo.c tests/out_of_tree/check.sh
-# A stranger's plugin, built only from what `make install` put down.
-installcheck-local:
-	CC='$(CC)' CFLAGS='$(SAN_FLAGS)' PKG_CONFIG='$(PKG_CONFIG)' PKG_CONFIG_SYSROOT_DIR='$(DESTDIR)' \
-	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)' $(SHELL) $(top_srcdir)/tests/out_of_tree/check.sh '$(abs_top_srcdir)' \
-	  '$(DESTDIR)$(bindir)' '$(DESTDIR)$(plugindir)' '$(DESTDIR)$(pkgdatadir)'
+EXTRA_DIST += tests/structure.sh
+include tests/out_of_tree/local.mk

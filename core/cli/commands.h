@@ -10,6 +10,7 @@
     X(check) \
     X(plugins) \
     X(schema) \
+    X(new) \
     X(report) \
     X(import) \
     X(inspect) \

@@ -76,6 +76,7 @@ static void new_generation(struct rig *r, int64_t m, int dtype) {
     struct array *w, *x, *y, *dx, *dy;
 
     rig_begin(r, "weights of a new generation, m=%d %s", (int)m, dtype_names[dtype]);
+    r->starve = false; /* several calls, with changes between them */
     w = rig_array(r, RIG_BOTH, ROWS, COLS, COLS, dtypes[dtype]);
     x = rig_array(r, RIG_IN, m, COLS, COLS, REIN_F32);
     dy = rig_array(r, RIG_IN, m, ROWS, ROWS, REIN_F32);

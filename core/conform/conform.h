@@ -11,6 +11,7 @@
 #include <rein/plugin.h>
 
 #include <stdbool.h>
+#include <stdio.h>
 
 /* One entry a kind. They return the exit code, from conform_done(). */
 int conform_algorithm(const struct rein_plugin *plugin, const char *path);
@@ -46,6 +47,10 @@ void conform_module(const char *path);
 bool conform_set(const char *assignment);
 /* The kernel that --only names, or NULL for all. */
 const char *conform_only(void);
+/* Was --perf given? */
+bool conform_perf(void);
+/* checks.c: prints what is checked of a kind, for --help; "" is what is checked of all. */
+void conform_list(FILE *out, const char *kind);
 /* The option block of `plugin`: defaults, then every --set. NULL after a message on stderr (exit with 2).
  * Release with free(). */
 void *conform_config(const struct rein_plugin *plugin);

@@ -19,20 +19,42 @@ static const struct kind {
 
 enum { EXIT_USAGE = 2 };
 static const char *only;
+static bool perf;
 
 const char *conform_only(void) {
     return only;
 }
 
+bool conform_perf(void) {
+    return perf;
+}
+
 static int usage(FILE *out) {
-    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]... [--only KERNEL]\n"
-          "Checks that a plugin does what rein's headers promise, and prints TAP.\n"
-          "--only checks one kernel of a backend, with its derivative. KIND is one of:",
+    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]... [--only KERNEL] [--perf]\n"
+          "Checks that a plugin does what rein's headers promise, and prints TAP. KIND is one of:",
           out);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
         fprintf(out, " %s", kinds[i].name);
-    fputs("\nThe built-in reference backend is checked by `rein-conform backend ref`.\n", out);
-    return out == stdout ? 0 : EXIT_USAGE;
+    fputs("\n", out);
+    if (out != stdout) {
+        fputs("rein-conform --help lists the checks.\n", out);
+        return EXIT_USAGE;
+    }
+    fputs("\n"
+          "  --set OPTION=VALUE  gives the plugin an option, as a pipeline would\n"
+          "  --only KERNEL       checks one kernel of a backend, with its derivative\n"
+          "  --perf              prints the speed of a backend's kernels when they were checked\n"
+          "  --help              prints this\n"
+          "\nThe built-in reference backend is checked by `rein-conform backend ref`.\n"
+          "A line beginning with # below a failed check says where, what was found and what was expected.\n"
+          "\nOf any module:\n",
+          out);
+    conform_list(out, "");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        fprintf(out, "\nOf %s %s:\n", strchr("aeiou", kinds[i].name[0]) ? "an" : "a", kinds[i].name);
+        conform_list(out, kinds[i].name);
+    }
+    return 0;
 }
 
 /* The same checks as when rein loads it, whatever folder it lies in. */
@@ -82,6 +104,8 @@ int main(int argc, char **argv) {
             i++;
         else if (!strcmp(argv[i], "--only") && i + 1 < argc)
             only = argv[++i];
+        else if (!strcmp(argv[i], "--perf"))
+            perf = true;
         else if (argv[i][0] != '-' && nwords < 2)
             words[nwords++] = argv[i];
         else
@@ -91,6 +115,6 @@ int main(int argc, char **argv) {
         return usage(stderr);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
         if (!strcmp(kinds[i].name, words[0]))
-            return check(&kinds[i], words[1]);
+            return (perf || only) && kinds[i].kind != REIN_KIND_BACKEND ? usage(stderr) : check(&kinds[i], words[1]);
     return usage(stderr);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD = 256 }; /* bytes before and after each array */
+enum { GUARD = 256 };                       /* bytes before and after each array */
 static const uint32_t marker = 0x7fc5a5a5u; /* a quiet NaN, also in each half as float16 and bfloat16 */
 
 static size_t element_size(uint32_t dtype) {
@@ -29,18 +29,28 @@ static void *needed(void *p) {
     return p;
 }
 
-bool rig_open(struct rig *r, const struct rein_plugin *plugin, const void *config) {
-    r->ops = plugin->ops;
-    r->random = 0x9e3779b97f4a7c15u;
-    for (uint32_t threads = 1; threads <= 2; threads++) {
-        struct rein_open how = {.size = sizeof(how), .threads = threads};
-        void **dev = &r->dev[threads == 1 ? RIG_ONE : RIG_TWO];
-        if (!conform_ok(r->ops->open(conform_host(), config, &how, dev) == REIN_OK, "open with %u thread%s",
-                        (unsigned)threads, threads == 1 ? "" : "s"))
-            return false;
-    }
+/* Opens the instance with 1 thread, which two sides share. */
+static bool open_one(struct rig *r) {
+    struct rein_open how = {.size = sizeof(how), .threads = 1};
+    bool ok = r->ops->open(conform_host(), r->config, &how, &r->dev[RIG_ONE]) == REIN_OK;
+
     r->dev[RIG_AGAIN] = r->dev[RIG_ONE];
-    return true;
+    return ok;
+}
+
+bool rig_open(struct rig *r, const struct rein_plugin *plugin, const void *config) {
+    struct rein_open how = {.size = sizeof(how), .threads = 2};
+
+    r->ops = plugin->ops;
+    r->plugin = plugin;
+    r->config = config;
+    r->random = 0x9e3779b97f4a7c15u;
+    if (!conform_ok(open_one(r), "open with 1 thread"))
+        return false;
+    if (conform_ok(r->ops->open(conform_host(), config, &how, &r->dev[RIG_TWO]) == REIN_OK, "open with 2 threads"))
+        return true;
+    r->ops->close(r->dev[RIG_ONE]);
+    return false;
 }
 
 void rig_close(struct rig *r) {
@@ -61,14 +71,62 @@ void rig_begin(struct rig *r, const char *fmt, ...) {
     va_end(ap);
     memset(r->status, 0, sizeof(r->status));
     r->cases++;
+    r->starve = r->cases % 5 == 4;
+    if (r->starve) { /* a new instance has no work space yet */
+        r->ops->close(r->dev[RIG_ONE]);
+        if (!open_one(r))
+            needed(NULL);
+    }
+}
+
+void rig_starve(struct rig *r, int side) {
+    if (!r->starve || side != RIG_ONE)
+        return;
+    conform_host_quiet(true);
+    conform_host_fail_alloc(1);
+}
+
+bool rig_starved(struct rig *r, int side) {
+    bool failed;
+
+    if (!r->starve || side != RIG_ONE)
+        return false;
+    failed = conform_host_alloc_failed();
+    conform_host_fail_alloc(0);
+    r->starved += failed;
+    if (failed)
+        snprintf(r->name + strlen(r->name), sizeof(r->name) - strlen(r->name), ", after a failed allocation");
+    if (failed && r->status[side] != REIN_OK && r->status[side] != REIN_ERR_NOMEM)
+        rig_fail(r, "without memory the status is %d, expected REIN_ERR_NOMEM (%d)", (int)r->status[side],
+                 REIN_ERR_NOMEM);
+    r->ops->sync(r->dev[side]); /* may tell of it again */
+    conform_host_quiet(false);
+    if (!failed || r->status[side] == REIN_OK)
+        return false;
+    for (struct array *a = r->arrays; a; a = a->next)
+        if (a->device[side])
+            r->ops->copy(r->dev[side], a->device[side], a->first, a->bytes, REIN_COPY_TO_DEVICE);
+    return true;
+}
+
+/* A few numbers that are none. */
+static void sprinkle(struct rig *r, struct array *a) {
+    static const float specials[] = {NAN, INFINITY, -INFINITY};
+
+    if (rig_uniform(r) < 0.5 && a->rows > 0 && a->cols > 0)
+        for (int i = 0; i < 3; i++) {
+            int64_t row = (int64_t)(rig_uniform(r) * (double)a->rows),
+                    col = (int64_t)(rig_uniform(r) * (double)a->cols);
+            ref_store(a->first + a->offset, a->dtype, row * a->ld + col, specials[(r->cases + i) % 3]);
+        }
 }
 
 struct array *rig_array(struct rig *r, enum rig_kind kind, int64_t rows, int64_t cols, int64_t ld, uint32_t dtype) {
     struct array *a = needed(mem_zeros(1, sizeof(*a)));
     size_t size = element_size(dtype), count = rows > 0 ? (size_t)((rows - 1) * ld + cols) : 0;
 
-    *a = (struct array){.kind = kind, .dtype = dtype, .rows = rows, .cols = cols, .ld = ld, .rig = r,
-                        .next = r->arrays};
+    *a =
+        (struct array){.kind = kind, .dtype = dtype, .rows = rows, .cols = cols, .ld = ld, .rig = r, .next = r->arrays};
     r->arrays = a;
     a->bytes = 2 * GUARD + count * size + 16;
     a->offset = GUARD + (r->cases % 3 == 2 ? size : 0); /* now and then not at a multiple of 64 bytes */
@@ -79,6 +137,8 @@ struct array *rig_array(struct rig *r, enum rig_kind kind, int64_t rows, int64_t
     for (int64_t i = 0; i < rows && kind != RIG_OUT; i++)
         for (int64_t j = 0; j < cols; j++)
             ref_store(a->first + a->offset, dtype, i * ld + j, (float)(2 * rig_uniform(r) - 1));
+    if (r->special && kind != RIG_OUT)
+        sprinkle(r, a);
     return a;
 }
 
@@ -99,11 +159,11 @@ static void place(struct rig *r, struct array *a, int side) {
         return;
     }
     if (r->ops->alloc(r->dev[side], a->bytes, &a->device[side]) != REIN_OK ||
-        r->ops->copy(r->dev[side], a->device[side], a->first, a->bytes, REIN_COPY_TO_DEVICE) != REIN_OK)
-        needed(NULL);
+        r->ops->copy(r->dev[side], a->device[side], a->first, a->bytes, REIN_COPY_TO_DEVICE) != REIN_OK) {
+        conform_ok(false, "%s: alloc and copy work", r->name);
+        exit(conform_done());
+    }
 }
-
-
 
 void *rig_first(struct array *a) {
     return a->first + a->offset;
@@ -128,8 +188,12 @@ struct rein_weight *rig_weight(struct rig *r, struct array *a, int side) {
     if (!r->weights)
         r->weights = needed(mem_zeros(4 * RIG_SIDES, sizeof(*w)));
     for (int i = 0; i < RIG_SIDES; i++)
-        r->weights[r->nweights++] = (struct rein_weight){.size = sizeof(*w), .dtype = a->dtype, .rows = a->rows,
-                                                         .cols = a->cols, .ld = a->ld, .data = rig_at(a, i),
+        r->weights[r->nweights++] = (struct rein_weight){.size = sizeof(*w),
+                                                         .dtype = a->dtype,
+                                                         .rows = a->rows,
+                                                         .cols = a->cols,
+                                                         .ld = a->ld,
+                                                         .data = rig_at(a, i),
                                                          .generation = 1};
     return &r->weights[r->nweights - RIG_SIDES + side];
 }
@@ -210,6 +274,12 @@ static bool frame_is_whole(const struct array *a, const unsigned char *block) {
     return a->rows > 0 || !memcmp(block + at, a->first + at, a->bytes - at);
 }
 
+/* Is x as wrong as the reference's y? Out of a NaN or an infinity comes one of them, which one depends on the order of
+ * sums, but never a number. */
+static bool same_trouble(const struct rig *r, double x, double y) {
+    return (isnan(x) && isnan(y)) || (r->special && !isfinite(x) && (!isfinite(y) || r->special == RIG_SPREADS));
+}
+
 static void compare_values(struct rig *r, const struct array *a, int side) {
     double most = a->scale, worst = 0;
 
@@ -222,7 +292,7 @@ static void compare_values(struct rig *r, const struct array *a, int side) {
         for (int64_t j = 0; j < a->cols; j++) {
             size_t at = (size_t)(i * a->ld + j);
             double x = element(a, a->block[side], at), y = element(a, a->block[RIG_REF], at);
-            double d = x == y || (isnan(x) && isnan(y)) ? 0 : fabs(x - y) / (most > 0 ? most : 1);
+            double d = x == y || same_trouble(r, x, y) ? 0 : fabs(x - y) / (most > 0 ? most : 1);
             if (!(d <= threshold(a->dtype))) {
                 rig_fail(r, "[%lld][%lld] is %.9g, the reference's %.9g (largest %.3g, %s)", (long long)i, (long long)j,
                          x, y, most, side == RIG_TWO ? "2 threads" : "1 thread");
@@ -283,7 +353,8 @@ void rig_end(struct rig *r) {
 }
 
 void rig_report(struct rig *r, const char *what) {
-    conform_ok(r->failed == 0, "%s: %d cases, largest error %.1e", what, r->cases, r->worst);
+    conform_ok(r->failed == 0, "%s%s: %d cases, largest error %.1e", what, r->special ? ", NaN and infinity" : "",
+               r->cases, r->worst);
     r->cases = r->failed = 0;
     r->worst = 0;
 }

@@ -27,6 +27,10 @@ enum { RIG_REF, RIG_ONE, RIG_AGAIN, RIG_TWO, RIG_SIDES };
 /* Read only; written only (NaN before); both. */
 enum rig_kind { RIG_IN, RIG_OUT, RIG_BOTH };
 
+/* What is expected of a kernel whose inputs hold a NaN or an infinity: nothing; that the same outputs as the
+ * reference's are not finite; that at least those are (a tile of attention mixes rows that do not see each other). */
+enum rig_special { RIG_ORDINARY, RIG_SPECIAL, RIG_SPREADS };
+
 /* Element types beside rein's. */
 #define RIG_I32 100u
 #define RIG_F64 101u
@@ -36,26 +40,31 @@ struct array {
     enum rig_kind kind;
     uint32_t dtype;
     int64_t rows, cols, ld;
-    size_t bytes, offset;          /* the array lies `offset` bytes into its block */
-    unsigned char *first;          /* the block's contents before the call */
+    size_t bytes, offset;            /* the array lies `offset` bytes into its block */
+    unsigned char *first;            /* the block's contents before the call */
     unsigned char *block[RIG_SIDES]; /* host copies: RIG_REF's own, the others' after the call */
     void *device[RIG_SIDES];
-    bool exact;                    /* equal bits, not within the threshold */
-    bool loose;                    /* compared by the case itself */
-    double scale;                  /* differences are relative to at least this */
+    bool exact;   /* equal bits, not within the threshold */
+    bool loose;   /* compared by the case itself */
+    double scale; /* differences are relative to at least this */
     struct rig *rig;
     struct array *next;
 };
 
 struct rig {
     const struct rein_backend_ops *ops;
-    void *dev[RIG_SIDES];          /* RIG_ONE and RIG_AGAIN are the same; RIG_REF is NULL */
+    const struct rein_plugin *plugin;
+    const void *config;
+    void *dev[RIG_SIDES]; /* RIG_ONE and RIG_AGAIN are the same; RIG_REF is NULL */
     struct array *arrays;
-    struct rein_weight *weights;   /* of the case: RIG_SIDES a weight */
+    struct rein_weight *weights; /* of the case: RIG_SIDES a weight */
     int nweights;
     char name[200];
     uint64_t random;
     rein_status status[RIG_SIDES];
+    enum rig_special special; /* whether inputs hold NaNs and infinities here and there */
+    bool starve;              /* this case's RIG_ONE finds no memory at first */
+    int starved;              /* calls that asked for memory and got none */
     /* over all cases since rig_report */
     int cases, failed;
     double worst;
@@ -88,15 +97,21 @@ void rig_fail(struct rig *r, const char *fmt, ...) __attribute__((format(printf,
 /* One TAP line for the cases since the last one. */
 void rig_report(struct rig *r, const char *what);
 
-/* Calls the kernel of this side; an empty slot of the backend's is the reference's. */
+/* Calls the kernel of this side; an empty slot of the backend's is the reference's. Where the case starves, the first
+ * allocation of the first call fails: it must say so, and work when called again. */
 #define RIG_CALL(r, side, kernel, args)                                                                                \
     do {                                                                                                               \
         const struct rein_kernels *k_ = (r)->ops->kernels;                                                             \
+        bool own_ = (side) != RIG_REF && REIN_HAS(k_, struct rein_kernels, kernel) && k_->kernel;                      \
         (args)->size = sizeof(*(args));                                                                                \
-        (r)->status[side] = (side) == RIG_REF || !REIN_HAS(k_, struct rein_kernels, kernel) || !k_->kernel             \
-                                ? ref_##kernel(NULL, args)                                                             \
-                                : k_->kernel((r)->dev[side], args);                                                    \
+        if (own_)                                                                                                      \
+            rig_starve(r, side);                                                                                       \
+        (r)->status[side] = own_ ? k_->kernel((r)->dev[side], args) : ref_##kernel(NULL, args);                        \
+        if (own_ && rig_starved(r, side))                                                                              \
+            (r)->status[side] = k_->kernel((r)->dev[side], args);                                                      \
     } while (0)
+void rig_starve(struct rig *r, int side);
+bool rig_starved(struct rig *r, int side); /* true: the call is to be repeated */
 
 void check_linear(struct rig *r);
 void check_embedding(struct rig *r);
@@ -112,6 +127,8 @@ void check_axpy(struct rig *r);
 void check_gather(struct rig *r);
 void check_cast(struct rig *r);
 void check_perturb(struct rig *r);
+/* Speed of each kernel that the backend provides, for people. */
+void measure_kernels(const struct rein_plugin *plugin, const void *config);
 /* The reference's derivatives against differences of its own forward kernels. */
 void check_reference_gradients(void);
 

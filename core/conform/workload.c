@@ -9,12 +9,13 @@
 
 /* The arrays of a batch that belong to tokens or rows. */
 static const struct field {
+    const char *name;
     size_t offset;
     uint32_t size;
     bool token, real;
 } fields[] = {
 #define FIELD(name, token, real)                                                                                       \
-    { offsetof(struct rein_batch, name), sizeof(*((struct rein_batch *)0)->name), token, real }
+    { #name, offsetof(struct rein_batch, name), sizeof(*((struct rein_batch *)0)->name), token, real }
     FIELD(mask, true, false),   FIELD(logp, true, true),      FIELD(logp_old, true, true), FIELD(logp_ref, true, true),
     FIELD(value, true, true),   FIELD(value_old, true, true), FIELD(entropy, true, true),  FIELD(advantage, true, true),
     FIELD(return_, true, true), FIELD(reward, false, true),   FIELD(score, false, true),   FIELD(margin, false, true),
@@ -32,6 +33,16 @@ static void seal(struct workload *w, bool sealed) {
     guard_seal((void *)(uintptr_t)w->b.offset, sealed);
     guard_seal((void *)(uintptr_t)w->b.unit, sealed);
     guard_seal((void *)(uintptr_t)w->b.family, sealed);
+}
+
+/* For the first time, with names. */
+static void finish(struct workload *w) {
+    for (int i = 0; i < NFIELDS; i++)
+        guard_label(*at(&w->b, &fields[i]), fields[i].name);
+    guard_label((void *)(uintptr_t)w->b.offset, "offset");
+    guard_label((void *)(uintptr_t)w->b.unit, "unit");
+    guard_label((void *)(uintptr_t)w->b.family, "family");
+    seal(w, true);
 }
 
 void workload_free(struct workload *w) {
@@ -201,28 +212,18 @@ void workload_make(struct workload *w, const struct rein_needs *needs, uint32_t 
         b->norm_tokens += !b->mask || b->mask[i];
     b->norm_rows = b->rows;
     b->norm_units = b->units;
-    seal(w, true);
+    finish(w);
 }
 
-void workload_select(const struct workload *w, const uint32_t *units, uint32_t n, struct workload *out) {
+/* Rows source[0 .. unit[n] - 1] of w as n units, in that order. `unit` and `source` are guarded; source is given back.
+ */
+static void pick(const struct workload *w, uint32_t *unit, uint32_t n, uint32_t *source, struct workload *out) {
     const struct rein_batch *from = &w->b;
-    uint32_t *unit = guard_alloc((size_t)n + 1, sizeof(*unit)), *offset, *source, rows = 0;
+    uint32_t rows = unit[n], *offset = guard_alloc((size_t)rows + 1, sizeof(*offset));
 
     *out = *w;
-    if (w->mismatched) {
-        out->mismatched = second();
-        workload_select(w->mismatched, units, n, out->mismatched);
-    }
-    for (uint32_t u = 0; u < n; u++)
-        unit[u + 1] = unit[u] + from->unit[units[u] + 1] - from->unit[units[u]];
-    offset = guard_alloc((size_t)unit[n] + 1, sizeof(*offset));
-    source = guard_alloc((size_t)unit[n] + 1, sizeof(*source));
-    for (uint32_t u = 0; u < n; u++)
-        for (uint32_t r = from->unit[units[u]]; r < from->unit[units[u] + 1]; r++) {
-            source[rows] = r;
-            offset[rows + 1] = offset[rows] + from->offset[r + 1] - from->offset[r];
-            rows++;
-        }
+    for (uint32_t r = 0; r < rows; r++)
+        offset[r + 1] = offset[r] + from->offset[source[r] + 1] - from->offset[source[r]];
     out->b.units = n;
     out->b.rows = rows;
     out->b.tokens = offset[rows];
@@ -251,7 +252,41 @@ void workload_select(const struct workload *w, const uint32_t *units, uint32_t n
         out->b.family = family;
     }
     guard_free(source);
-    seal(out, true);
+    finish(out);
+}
+
+void workload_select(const struct workload *w, const uint32_t *units, uint32_t n, struct workload *out) {
+    const uint32_t *from = w->b.unit;
+    uint32_t *unit = guard_alloc((size_t)n + 1, sizeof(*unit)), *source, rows = 0;
+
+    for (uint32_t u = 0; u < n; u++)
+        unit[u + 1] = unit[u] + from[units[u] + 1] - from[units[u]];
+    source = guard_alloc((size_t)unit[n] + 1, sizeof(*source));
+    for (uint32_t u = 0; u < n; u++)
+        for (uint32_t r = from[units[u]]; r < from[units[u] + 1]; r++)
+            source[rows++] = r;
+    pick(w, unit, n, source, out);
+    if (w->mismatched) {
+        out->mismatched = second();
+        workload_select(w->mismatched, units, n, out->mismatched);
+    }
+}
+
+void workload_turn(const struct workload *w, struct workload *out) {
+    const struct rein_batch *b = &w->b;
+    uint32_t *unit = guard_alloc((size_t)b->units + 1, sizeof(*unit));
+    uint32_t *source = guard_alloc((size_t)b->rows + 1, sizeof(*source));
+
+    for (uint32_t u = 0; u < b->units; u++) {
+        unit[u + 1] = b->unit[u + 1];
+        for (uint32_t r = b->unit[u]; r < b->unit[u + 1]; r++)
+            source[r] = b->unit[u + 1] - 1 - (r - b->unit[u]);
+    }
+    pick(w, unit, b->units, source, out);
+    if (w->mismatched) {
+        out->mismatched = second();
+        workload_turn(w->mismatched, out->mismatched);
+    }
 }
 
 void workload_poison(struct workload *w) {
@@ -274,10 +309,12 @@ void workload_stretch(struct workload *w) {
         workload_stretch(w->mismatched);
     seal(w, false);
     for (uint32_t i = 0; i < b->tokens; i++) {
+        if (b->logp_old)
+            ((float *)(uintptr_t)b->logp_old)[i] -= 202; /* so that each stays the logarithm of a probability */
         if (b->logp_ref)
-            ((float *)(uintptr_t)b->logp_ref)[i] += 200 * (float)((int)(i % 3) - 1);
+            ((float *)(uintptr_t)b->logp_ref)[i] += 200 * (float)((int)(i % 3) - 1) - 202;
         if (b->logp)
-            ((float *)(uintptr_t)b->logp)[i] -= 200 * (float)((int)(i / 3 % 3) - 1);
+            ((float *)(uintptr_t)b->logp)[i] -= 200 * (float)((int)(i / 3 % 3) - 1) + 202;
         if (b->value_old)
             ((float *)(uintptr_t)b->value_old)[i] += 1000 * (float)((int)(i % 2));
     }
@@ -290,79 +327,6 @@ void workload_stretch(struct workload *w) {
             ((float *)(uintptr_t)b->family)[k * b->rows + r] += 1000 * (float)((int)((r + k) % 3) - 1);
     }
     seal(w, true);
-}
-
-void outcome_make(struct outcome *o, const struct workload *w) {
-    const uint32_t need[D_COUNT] = {REIN_NEED_LOGP, REIN_NEED_CRITIC, REIN_NEED_ENTROPY, REIN_NEED_SCORE};
-
-    memset(o, 0, sizeof(*o));
-    for (int k = 0; k < D_COUNT; k++)
-        if (w->needs.needs & need[k]) {
-            o->length[k] = k == D_SCORE ? w->b.rows : w->b.tokens;
-            o->d[k] = guard_alloc(o->length[k], sizeof(float));
-        }
-    o->list = (struct rein_metrics){.size = sizeof(o->list), .capacity = OUTCOME_METRICS, .items = o->items};
-}
-
-void outcome_free(struct outcome *o) {
-    for (int k = 0; k < D_COUNT; k++)
-        guard_free(o->d[k]);
-}
-
-bool outcome_same(const struct outcome *a, const struct outcome *b) {
-    if (a->status != b->status || memcmp(&a->loss, &b->loss, sizeof(a->loss)) != 0)
-        return false;
-    for (int k = 0; k < D_COUNT; k++)
-        for (uint32_t i = 0; i < a->length[k]; i++)
-            if (a->d[k][i] < b->d[k][i] || a->d[k][i] > b->d[k][i] || isnan(a->d[k][i]) || isnan(b->d[k][i]))
-                return false;
-    return true;
-}
-
-bool outcome_finite(const struct outcome *o) {
-    bool ok = o->status == REIN_OK && isfinite(o->loss);
-
-    for (int k = 0; k < D_COUNT; k++)
-        for (uint32_t i = 0; i < o->length[k]; i++)
-            ok = ok && isfinite(o->d[k][i]);
-    return ok;
-}
-
-double outcome_distance(const struct outcome *a, const struct outcome *b) {
-    double worst = 0;
-
-    for (int k = 0; k < D_COUNT; k++) {
-        double largest = 1e-30, off = 0;
-        for (uint32_t i = 0; i < a->length[k]; i++) {
-            double x = (double)a->d[k][i], y = (double)b->d[k][i];
-            if (!isfinite(x) || !isfinite(y))
-                return INFINITY;
-            largest = fmax(largest, fabs(x));
-            off = fmax(off, fabs(x - y));
-        }
-        worst = fmax(worst, off / largest);
-    }
-    return worst;
-}
-
-bool outcome_metrics_sane(const struct outcome *o) {
-    bool ok = o->list.count <= o->list.capacity;
-
-    for (uint32_t i = 0; ok && i < o->list.count; i++) {
-        const struct rein_metric *m = &o->items[i];
-        ok = m->name && *m->name && m->how <= REIN_METRIC_MAX && isfinite(m->weight) && m->weight >= 0 &&
-             (m->weight == 0 || isfinite(m->sum));
-    }
-    return ok;
-}
-
-bool outcome_metric(const struct outcome *o, const char *name, double *value) {
-    for (uint32_t i = 0; i < o->list.count && i < OUTCOME_METRICS; i++)
-        if (!strcmp(o->items[i].name, name) && o->items[i].weight > 0) {
-            *value = o->items[i].how == REIN_METRIC_MEAN ? o->items[i].sum / o->items[i].weight : o->items[i].sum;
-            return true;
-        }
-    return false;
 }
 
 /* Totals a micro-batch's metrics as the host does. */

@@ -23,14 +23,21 @@ void workload_free(struct workload *w);
 /* The given units in the given order, as a workload of its own with w's normalisers. */
 void workload_select(const struct workload *w, const uint32_t *units, uint32_t n, struct workload *out);
 
+/* The same units, the rows of each in the opposite order: a group has no first completion. */
+void workload_turn(const struct workload *w, struct workload *out);
+
 /* NaN into every float of a masked token. */
 void workload_poison(struct workload *w);
 /* Differences of 200 nats between log-probabilities, and scores, rewards and values of 1000. */
 void workload_stretch(struct workload *w);
 
+/* "d_logp[17] (row 4, its token 2)" for element i of derivative k. */
+const char *workload_where(const struct workload *w, int k, uint32_t i, char *out, size_t size);
+
 /* What a step came to. */
 #define OUTCOME_METRICS 64
 enum { D_LOGP, D_VALUE, D_ENTROPY, D_SCORE, D_COUNT };
+extern const char *const outcome_names[D_COUNT]; /* "d_logp" ... */
 struct outcome {
     rein_status status;
     double loss;
@@ -46,6 +53,10 @@ bool outcome_same(const struct outcome *a, const struct outcome *b);
 bool outcome_finite(const struct outcome *o);
 /* Largest difference of a derivative, relative to the largest value of its array. */
 double outcome_distance(const struct outcome *a, const struct outcome *b);
+/* Notes for people: where the two differ most, or what of one is not finite. `a` and `b` say what they are: "alone". */
+void outcome_explain(const struct workload *w, const struct outcome *x, const char *a, const struct outcome *y,
+                     const char *b);
+void outcome_explain_finite(const struct workload *w, const struct outcome *o);
 /* All metrics well-formed? */
 bool outcome_metrics_sane(const struct outcome *o);
 /* As people see it; false when there is none. */

@@ -89,6 +89,47 @@ breaks wrong leak 'everything allocated is given back'
 breaks wrong silent 'a failed allocation is reported'
 breaks wrong metric 'give the same metrics'
 breaks wrong overflow 'finite with log-probabilities 200 nats'
+breaks wrong factor 'd_logp is the derivative of loss'
+breaks wrong dirty 'masked tokens get no derivative'
+breaks wrong threads 'two instances may run at the same time'
+breaks wrong keeps 'everything allocated is given back'
+breaks wrong nameless 'metrics are well-formed'
+breaks wrong limit 'every option at its least and greatest'
+breaks wrong empty 'a batch without rows has loss 0'
+breaks wrong stop 'after stops the rollout, the stage or nothing'
+out=$($conform algorithm "$wrong/wrong_rollout.so" 2>&1); ok $? "wrong_rollout, nothing: conforms"
+breaks wrong_rollout first 'order of rows within a group'
+breaks wrong_rollout infinite 'prepare gives finite advantages'
+breaks wrong_rollout unwritten 'stays inside its arrays'
+breaks wrong_rollout input 'leaves its inputs alone'
+breaks wrong_rollout state 'a loaded instance goes on'
+breaks wrong_rollout truncated 'a truncated state is refused'
+breaks wrong_rollout kinds 'on-policy stands alone'
+breaks wrong_rollout needs 'needs are known'
+breaks wrong_rollout sums 'measure is there if it sums'
+breaks wrong_rollout rate 'defaults of the stage'
+
+# explains MODULE WRONG PATTERN: what is said to the author
+explains() {
+    out=$($conform algorithm "$wrong/$1.so" --set "wrong=$2" 2>&1)
+    echo "$out" | grep -q "^# $3"
+    found=$?
+    [ $found = 0 ] || echo "$out" | sed 's/^/# /' | grep -v '# ok'
+    ok $found "$1, $2: explained by '$3'"
+}
+explains wrong sign 'd_logp\[[0-9]*\] (row [0-9]*, its token [0-9]*): loss() wrote 0.04.*, but .* changes by -0.04'
+explains wrong sign 'the sign is wrong'
+explains wrong factor 'it is 2 times what it should be'
+explains wrong mask 'loss: 1[.0-9]* with numbers there, -*nan with NaN there'
+explains wrong dirty 'd_logp\[0\] (row 0, its token 0, masked) is 1, expected 0'
+explains wrong overrun 'it touched logp\[23\], past the end: there are 23 elements'
+explains wrong input 'it wrote into the input logp, at \[0\]'
+explains wrong normaliser 'd_logp.*: -0.04[0-9]* in one batch, -0.1[0-9]* in micro-batches of 4 units'
+explains wrong metric 'metric nll: 27.9[0-9]* in one batch, 13.9[0-9]* in micro-batches of 4'
+explains wrong silent 'when allocation 2 of create .. loss fails, every call returned REIN_OK'
+explains wrong limit 'option gain at 0:'
+explains wrong_rollout first 'd_logp.* in order, .* in another order'
+explains wrong_rollout unwritten 'it touched advantage'
 
 out=$($conform reward "$wrong/wrong_reward.so" 2>&1); ok $? "wrong_reward, nothing: conforms"
 breaks wrong_reward forgetful 'same completions get the same scores'

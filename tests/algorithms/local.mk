@@ -28,3 +28,6 @@ TESTS += tests/algorithms/conform.sh
 EXTRA_DIST += tests/algorithms/conform.sh
 tests_plugins_wrong_reward_la_SOURCES = tests/plugins/wrong_reward.c
 tests_plugins_wrong_reward_la_LDFLAGS = $(TEST_MODULE_LINK)
+check_LTLIBRARIES += tests/plugins/wrong_rollout.la
+tests_plugins_wrong_rollout_la_SOURCES = tests/plugins/wrong_rollout.c
+tests_plugins_wrong_rollout_la_LDFLAGS = $(TEST_MODULE_LINK)

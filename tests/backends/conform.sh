@@ -71,4 +71,21 @@ finds order gather '^# gather'
 finds alias norm '^# .*norm .*in place'
 finds unsupported gather '^# gather .* status -3'
 finds leak axpy '^not ok .* close gives everything back'
+finds clears axpy '^not ok .*axpy, NaN and infinity'
+finds swallows axpy '^# axpy .* is 3.4[0-9e+]*, the reference.*nan'
+finds wraps axpy '^not ok .*alloc: more than there is is refused'
+finds sulks axpy '^not ok .*the instance can be used afterwards'
+finds lies linear '^# linear .* after a failed allocation: '
+finds stuck linear '^not ok .* after a failed allocation: alloc and copy work'
+finds status linear '^# linear .* without memory the status is -5, expected REIN_ERR_NOMEM'
+# for people only: each kernel that is provided has a line with three figures
+out=$("$top/rein-conform" backend "$top/tests/backends/.libs/wrong.so" --only axpy --perf)
+[ "$(echo "$out" | grep -cE '^# [a-z_]+ .* us +[0-9.]+ GFLOP/s +[0-9.]+ GB/s$')" -eq 1 ] &&
+    echo "$out" | grep -qE '^# axpy .* [1-9][0-9.]* GFLOP/s|^# axpy .* 0\.0*[1-9][0-9]* GFLOP/s'
+holds "--perf prints the speed of what is provided" [ $? -eq 0 ]
+"$top/rein-conform" algorithm x.so --perf >/dev/null 2>&1
+holds "--perf is for backends" [ $? -eq 2 ]
+# --help says what is checked, of each kind
+out=$("$top/rein-conform" --help)
+holds "--help lists the checks" [ "$(echo "$out" | grep -c '^  - ')" -gt 25 ]
 echo "1..$n"

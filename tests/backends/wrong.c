@@ -5,15 +5,18 @@
 #include "ref/kernels.h"
 #include "ref/ref.h"
 
+#include <float.h>
+#include <math.h>
 #include <rein/host.h>
 #include <rein/plugin.h>
 #include <stdlib.h>
 
 enum { NONE, ACCURACY, BETA, GENERATION, OUTSIDE, INPUT, RANDOM, WINDOW, PREFIX, ENTROPY, ROUNDING, BANNED, THREADS,
-       ORDER, ALIAS, UNSUPPORTED, LEAK };
+       ORDER, ALIAS, UNSUPPORTED, LEAK, CLEARS, SWALLOWS, WRAPS, SULKS, LIES, STUCK, STATUS };
 static const char *const choices[] = {"none",   "accuracy", "beta",     "generation", "outside", "input",
                                       "random", "window",   "prefix",   "entropy",    "rounding", "banned",
-                                      "threads", "order",   "alias",    "unsupported", "leak",   NULL};
+                                      "threads", "order",   "alias",    "unsupported", "leak",   "clears",
+                                      "swallows", "wraps",  "sulks",    "lies",       "stuck",   "status", NULL};
 
 struct config {
     int64_t wrong;
@@ -23,6 +26,8 @@ struct device {
     const struct rein_host *host;
     int64_t wrong;
     uint32_t threads, calls;
+    void *work; /* of LIES, STUCK and STATUS */
+    int refused;
 };
 
 static const struct rein_param params[] = {
@@ -52,11 +57,20 @@ static rein_status wrong_open(const struct rein_host *host, const void *config, 
 static void wrong_close(void *dev) {
     struct device *d = dev;
 
+    d->host->free(d->host->ctx, d->work);
     if (d->wrong != LEAK)
         d->host->free(d->host->ctx, d);
 }
 
 static rein_status wrong_alloc(void *dev, size_t bytes, void **ptr) {
+    struct device *d = dev;
+
+    if (d->wrong == WRAPS)
+        bytes = (bytes + 63) / 64 * 64;
+    if (d->wrong == SULKS && bytes > SIZE_MAX / 4)
+        d->refused = 1;
+    if (d->refused)
+        return REIN_ERR_NOMEM;
     return ref_ops()->alloc((void *)(uintptr_t)((struct device *)dev)->host, bytes, ptr);
 }
 static void wrong_free(void *dev, void *ptr) {
@@ -108,6 +122,13 @@ static rein_status wrong_linear(void *dev, const struct rein_linear *a) {
 
     if (d->wrong == GENERATION)
         return stale_linear(d, a);
+    if (d->wrong == LIES || d->wrong == STUCK || d->wrong == STATUS) {
+        if (!d->work && !d->refused)
+            d->work = d->host->alloc(d->host->ctx, 64);
+        d->refused = d->wrong == STUCK && !d->work;
+        if (!d->work)
+            return d->wrong == LIES ? REIN_OK : d->wrong == STUCK ? REIN_ERR_NOMEM : REIN_ERR_INTERNAL;
+    }
     if (d->wrong == BETA)
         b.beta = 1;
     rc = ref_linear(dev, &b);
@@ -133,6 +154,11 @@ static rein_status wrong_axpy(void *dev, const struct rein_axpy *a) {
     struct device *d = dev;
     rein_status rc = ref_axpy(dev, a);
 
+    for (int64_t i = 0; i < a->n * a->cols && (d->wrong == CLEARS || d->wrong == SWALLOWS); i++) {
+        float *y = &a->y[i / a->cols * a->ldy + i % a->cols];
+        if (isnan(*y) || (isinf(*y) && d->wrong == CLEARS))
+            *y = d->wrong == CLEARS ? 0 : FLT_MAX;
+    }
     if (d->wrong == OUTSIDE && a->n > 0)
         a->y[(a->n - 1) * a->ldy + a->cols] = 0;
     if (d->wrong == INPUT && a->x && a->n > 0)

@@ -4,3 +4,5 @@ EXTRA_DIST += tests/cli/files.sh
 if HAVE_CHECK
 TESTS += tests/cli/files.sh
 endif
+EXTRA_DIST += tests/cli/new.sh
+TESTS += tests/cli/new.sh

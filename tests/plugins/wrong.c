@@ -3,15 +3,40 @@
 #include <rein/algorithm.h>
 
 #include <math.h>
+#include <sched.h>
 #include <string.h>
 
 /* a string, not a choice: rein-conform tries every choice */
-enum { NOTHING, SIGN, MASK, OVERRUN, INPUT, SHARED, NORMALISER, ORDER, FORGETS, LEAK, SILENT, METRIC, OVERFLOW };
-static const char *const ways[] = {"nothing", "sign",    "mask", "overrun", "input",  "shared",   "normaliser",
-                                   "order",   "forgets", "leak", "silent",  "metric", "overflow", NULL};
+enum {
+    NOTHING,
+    SIGN,
+    FACTOR,
+    MASK,
+    DIRTY,
+    OVERRUN,
+    INPUT,
+    SHARED,
+    THREADS,
+    NORMALISER,
+    ORDER,
+    FORGETS,
+    LEAK,
+    KEEPS,
+    SILENT,
+    METRIC,
+    NAMELESS,
+    OVERFLOW,
+    LIMIT,
+    EMPTY,
+    STOP
+};
+static const char *const ways[] = {
+    "nothing", "sign", "factor", "mask",   "dirty",  "overrun",  "input",    "shared", "threads", "normaliser", "order",
+    "forgets", "leak", "keeps",  "silent", "metric", "nameless", "overflow", "limit",  "empty",   "stop",       NULL};
 
 struct config {
     const char *wrong;
+    double gain;
 };
 static const struct rein_param params[] = {
     {.name = "wrong",
@@ -19,27 +44,39 @@ static const struct rein_param params[] = {
      .offset = offsetof(struct config, wrong),
      .dflt = "nothing",
      .doc = "Which rule is broken."},
+    {.name = "gain",
+     .type = REIN_PARAM_REAL,
+     .offset = offsetof(struct config, gain),
+     .dflt = "1",
+     .min = 0,
+     .max = 10,
+     .doc = "For `limit`: what cannot be 0."},
     {.name = NULL},
 };
 
 struct self {
     const struct rein_host *host;
     int64_t wrong;
+    double gain;
     uint32_t steps;
     void *more;
 };
-static uint32_t calls; /* what SHARED must not have */
+/* what SHARED and THREADS must not have */
+static uint32_t calls;
+static double sum;
 
 static rein_status create(const struct rein_host *host, const void *config, void **out) {
     struct self *s = host->alloc(host->ctx, sizeof(*s));
 
     if (!s)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
-    *s = (struct self){.host = host};
+    *s = (struct self){.host = host, .gain = ((const struct config *)config)->gain};
     while (ways[s->wrong] && strcmp(ways[s->wrong], ((const struct config *)config)->wrong) != 0)
         s->wrong++;
-    if (s->wrong == LEAK || s->wrong == SILENT)
+    if (s->wrong == LEAK || s->wrong == SILENT || s->wrong == KEEPS)
         s->more = host->alloc(host->ctx, 8);
+    if (s->wrong == KEEPS && !s->more)
+        return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
     *out = s;
     return REIN_OK;
 }
@@ -66,6 +103,12 @@ static rein_status loss(void *self, const struct rein_batch *b, struct rein_loss
                                       : 1,
            factor = 1, total = 0, counted = 0;
 
+    if (s->wrong == LIMIT)
+        factor = 1 / s->gain;
+    if (s->wrong == EMPTY)
+        n = b->norm_tokens;
+    if (s->wrong == THREADS)
+        sum = 0;
     if (s->wrong == FORGETS)
         factor = 1.0 / (1 + s->steps);
     if (s->wrong == SHARED)
@@ -73,25 +116,37 @@ static rein_status loss(void *self, const struct rein_batch *b, struct rein_loss
     if (s->wrong == INPUT && b->tokens)
         memset((void *)(uintptr_t)b->logp, 0, 4);
     for (uint32_t i = 0; i < b->tokens + (s->wrong == OVERRUN); i++) {
+        if (b->mask && !b->mask[i] && s->wrong == DIRTY)
+            out->d_logp[i] = 1;
         if (b->mask && !b->mask[i] && s->wrong != MASK)
             continue;
         double x = s->wrong == OVERFLOW ? exp(-(double)b->logp[i] * 8) : -(double)b->logp[i];
         double d = s->wrong == OVERFLOW ? -8 * x : -1;
         double weight = s->wrong == ORDER ? 1 + i : 1;
         out->loss += weight * factor * x / n;
-        out->d_logp[i] = (float)(weight * factor * (s->wrong == SIGN ? -d : d) / n);
+        out->d_logp[i] = (float)(weight * factor * (s->wrong == SIGN ? -d : s->wrong == FACTOR ? 2 * d : d) / n);
         total += x;
         counted++;
+        sum += s->wrong == THREADS ? x / n : 0;
+        if (s->wrong == THREADS)
+            sched_yield();
     }
+    if (s->wrong == THREADS)
+        out->loss = sum;
+    if (s->wrong == EMPTY)
+        out->loss += 0 / n;
     if (out->metrics->count < out->metrics->capacity)
-        out->metrics->items[out->metrics->count++] = (struct rein_metric){
-            .name = "nll", .how = REIN_METRIC_MEAN, .sum = total, .weight = s->wrong == METRIC ? 1 : counted};
+        out->metrics->items[out->metrics->count++] = (struct rein_metric){.name = s->wrong == NAMELESS ? "" : "nll",
+                                                                          .how = REIN_METRIC_MEAN,
+                                                                          .sum = total,
+                                                                          .weight = s->wrong == METRIC ? 1 : counted};
     return REIN_OK;
 }
 
 static rein_status after(void *self, const struct rein_step *step, uint32_t *stop) {
     (void)step;
-    (void)stop;
+    if (((struct self *)self)->wrong == STOP)
+        *stop = 4;
     ((struct self *)self)->steps++;
     return REIN_OK;
 }
