@@ -135,8 +135,12 @@ static void print_config(const struct model_config *c) {
            " for keys) of %" PRId64 ", MLP %" PRId64 "\n",
            c->family->name, c->labels ? " with a score head" : "", c->layers, c->hidden, c->heads, c->kv_heads,
            c->head_dim, c->intermediate);
-    printf("            vocabulary %" PRId64 ", context %" PRId64 ", rope %g%s, %s embeddings", c->vocabulary,
-           c->positions, (double)c->rope_theta, ropes[c->rope], c->tied ? "tied" : "separate");
+    printf("            vocabulary %" PRId64 ", context %" PRId64 ", ", c->vocabulary, c->positions);
+    if (c->family->learned_positions)
+        printf("learned positions");
+    else
+        printf("rope %g%s", (double)c->rope_theta, ropes[c->rope]);
+    printf(", %s embeddings", c->tied ? "tied" : "separate");
     if (c->window > 0)
         printf(", window %" PRId64, c->window);
     printf("\n            %" PRIu64 " parameters", config_parameters(c));

@@ -260,31 +260,6 @@ START_TEST(biases_and_norms_do_not_decay) {
 }
 END_TEST
 
-static void write_text(const char *folder, const char *name, const char *text) {
-    char *path = file_join(folder, name);
-    struct error err = {0};
-
-    must(file_write(path, text, strlen(text), &err), &err);
-    free(path);
-}
-
-/* One character for each of the first ids. */
-static void write_tokenizer(const char *folder, int tokens) {
-    json_t *vocabulary = json_object(), *root;
-    char *text;
-
-    for (int i = 0; i < tokens; i++)
-        json_object_set_new(vocabulary, (char[]){(char)('!' + i), '\0'}, json_integer(i));
-    root = json_pack("{s:s,s:[],s:n,s:n,s:n,s:{s:s,s:b,s:b,s:b},s:{s:s,s:n,s:n,s:b,s:b,s:o,s:[]}}", "version", "1.0",
-                     "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "type", "ByteLevel",
-                     "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE", "dropout",
-                     "unk_token", "fuse_unk", 0, "byte_fallback", 0, "vocab", vocabulary, "merges");
-    text = json_dumps(root, 0);
-    write_text(folder, "tokenizer.json", text);
-    free(text);
-    json_decref(root);
-}
-
 /* The largest id of 400 tokens drawn, and whether their log-probabilities are those of a full pass. */
 static int32_t largest_drawn(struct model *m, double temperature) {
     struct generate_request r = {.prompts = 1,
@@ -333,7 +308,7 @@ START_TEST(padding_of_a_vocabulary_is_never_drawn) {
 
     ck_assert_int_gt(largest_drawn(m, 2.0), 90); /* without a tokenizer nobody knows what is padding */
     model_close(m);
-    write_tokenizer(folder, 40);
+    engine_tokenizer(folder, 40);
     m = engine_open(folder, MODEL_LM, false);
     ck_assert_int_eq(largest_drawn(m, 2.0), 39);
     ck_assert_int_lt(largest_drawn(m, 0.5), 40);
@@ -341,7 +316,7 @@ START_TEST(padding_of_a_vocabulary_is_never_drawn) {
     engine_remove(folder);
     /* more tokens than rows */
     folder = folder_of(find_case("gpt2"), NULL, 0);
-    write_tokenizer(folder, 62);
+    engine_tokenizer(folder, 62);
     source.path = folder;
     ck_assert_int_eq(model_open(engine_backend(), &source, &m, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.text, "the tokenizer has 62 tokens, the model's vocabulary only 61"));
@@ -356,10 +331,10 @@ START_TEST(gpt2_has_no_bos_and_its_own_eos) {
     struct model *m;
     const int32_t *prefix;
 
-    write_tokenizer(folder, 61);
-    write_text(folder, "tokenizer_config.json",
-               "{\"bos_token\": \"A\", \"eos_token\": \"A\", \"add_prefix_space\": false}");
-    write_text(folder, "generation_config.json", "{\"bos_token_id\": 32, \"eos_token_id\": [32, 5]}");
+    engine_tokenizer(folder, 61);
+    engine_write(folder, "tokenizer_config.json",
+                 "{\"bos_token\": \"A\", \"eos_token\": \"A\", \"add_prefix_space\": false}");
+    engine_write(folder, "generation_config.json", "{\"bos_token_id\": 32, \"eos_token_id\": [32, 5]}");
     m = engine_open(folder, MODEL_LM, false);
     ck_assert(model_config(m)->neos == 2 && model_config(m)->eos[0] == 32 && model_config(m)->eos[1] == 5);
     ck_assert_uint_eq(tokenizer_prefix(model_tokenizer(m), &prefix), 0);

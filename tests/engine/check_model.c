@@ -41,14 +41,6 @@ static void scores(struct model *m, float out[2]) {
     pass_free(p);
 }
 
-static void overwrite(const char *folder, const char *name, const char *text) {
-    char *path = file_join(folder, name);
-    struct error err = {0};
-
-    must(file_write(path, text, strlen(text), &err), &err);
-    free(path);
-}
-
 static json_t *config_of(const char *folder) {
     char *path = file_join(folder, "config.json");
     json_t *root = json_load_file(path, 0, NULL);
@@ -251,7 +243,7 @@ START_TEST(wrong_weights_are_refused) {
     struct error err = {0};
     struct model *m;
 
-    overwrite(folder, "config.json", wrong[_i].config);
+    engine_write(folder, "config.json", wrong[_i].config);
     ck_assert_int_eq(model_open(engine_backend(), &source, &m, &err), -1);
     ck_assert_ptr_null(m);
     ck_assert_int_eq(err.kind, ERROR_INPUT);
@@ -326,25 +318,6 @@ START_TEST(workspace_grows_to_the_largest_batch) {
 }
 END_TEST
 
-/* One character for each of the 61 ids. */
-static void write_tokenizer(const char *folder, int tokens) {
-    json_t *vocabulary = json_object(), *root;
-    char *text;
-
-    for (int i = 0; i < tokens; i++)
-        json_object_set_new(vocabulary, (char[]){(char)('!' + i), '\0'}, json_integer(i));
-    root = json_pack("{s:s,s:[],s:n,s:{s:s,s:b,s:b,s:b},s:n,s:{s:s,s:b,s:b,s:b},s:{s:s,s:n,s:n,s:b,s:b,s:o,s:[]}}",
-                     "version", "1.0", "added_tokens", "normalizer", "pre_tokenizer", "type", "ByteLevel",
-                     "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "post_processor", "decoder", "type",
-                     "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE",
-                     "dropout", "unk_token", "fuse_unk", 0, "byte_fallback", 0, "vocab", vocabulary, "merges");
-    ck_assert_ptr_nonnull(root);
-    text = json_dumps(root, 0);
-    overwrite(folder, "tokenizer.json", text);
-    free(text);
-    json_decref(root);
-}
-
 START_TEST(stop_strings_end_a_completion) {
     char *folder = engine_model(PLAIN, true), text[16] = "", stop[3];
     const char *stops[] = {"never met", stop};
@@ -352,7 +325,7 @@ START_TEST(stop_strings_end_a_completion) {
     struct generation g;
     struct model *m;
 
-    write_tokenizer(folder, 61);
+    engine_tokenizer(folder, 61);
     m = engine_open(folder, MODEL_LM, false);
     struct generate_request r = {.prompts = 1, .offset = offset, .ids = ids, .group = 1, .max_tokens = 10,
                                  .temperature = 1.5, .top_p = 1, .ignore_eos = true, .seed = 2};
@@ -370,7 +343,7 @@ START_TEST(stop_strings_end_a_completion) {
     generation_free(&g);
     model_close(m);
     /* and a tokenizer with more tokens than the model is refused */
-    write_tokenizer(folder, 70);
+    engine_tokenizer(folder, 70);
     struct model_source source = {.path = folder};
     ck_assert_int_eq(model_open(engine_backend(), &source, &m, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.text, "70 tokens"));

@@ -35,6 +35,10 @@ REIN_BACKEND=ref run logprobs "$models/tiny-llama" "$work/ids.jsonl"
 ok "REIN_BACKEND is honoured" [ "$status" -eq 0 ]
 run score "$models/tiny-llama-rm" "$work/ids.jsonl"
 ok "score prints an object a row" [ "$(grep -c '^{"score": -\{0,1\}[0-9.]*}$' "$work/out")" -eq 3 ]
+pad=$(sed -n 's/.*"pad_token_id": \([0-9]*\).*/\1/p' "$models/tiny-llama-rm/config.json")
+printf '%s\n' '{"input_ids":[9,9]}' "{\"input_ids\":[9,9,$pad]}" '{"input_ids":[9,9]}' >"$work/padded.jsonl"
+run score "$models/tiny-llama-rm" "$work/padded.jsonl"
+ok "a score is read at the last token, the pad token too" [ -n "$pad" -a "$(sort -u "$work/out" | wc -l)" -eq 2 ]
 run score "$models/tiny-llama" "$work/ids.jsonl"
 ok "a language model does not score" refused 2
 run logprobs "$models/tiny-llama-rm" "$work/ids.jsonl"
@@ -98,6 +102,10 @@ cp "$work/out" "$work/greedy"
 run generate "$models/stories260k" "Once upon a time" --max-tokens 20 --json
 ok "the same from the command line" [ "$(head -n 1 "$work/greedy")" = "$(cat "$work/out")" ]
 ok "a story" prints "there was a little girl"
+run generate "$models/stories-gpt2-tiny" "Once upon a time" --max-tokens 30
+ok "GPT-2 tells the story that transformers tells" prints ", there was a little girl named Lily. She loved to play outside in the park"
+run generate "$models/stories-qwen2-tiny" "Once upon a time" --max-tokens 30
+ok "and Qwen2 its own" prints ", there was a little girl named Lily. She loved to play outside in the park. One day"
 run generate "$models/stories260k" "Once upon a time" --max-tokens 20 --temperature 1 --seed 4
 cp "$work/out" "$work/one"
 run generate "$models/stories260k" "Once upon a time" --max-tokens 20 --temperature 1 --seed 4

@@ -213,6 +213,32 @@ void engine_remove(char *folder) {
     free(folder);
 }
 
+void engine_write(const char *folder, const char *name, const char *text) {
+    char *path = file_join(folder, name);
+    struct error err = {0};
+
+    must(file_write(path, text, strlen(text), &err), &err);
+    free(path);
+}
+
+void engine_tokenizer(const char *folder, int tokens) {
+    json_t *vocabulary = json_object(), *root;
+    char *text;
+
+    for (int i = 0; i < tokens; i++)
+        json_object_set_new(vocabulary, (char[]){(char)('!' + i), '\0'}, json_integer(i));
+    root = json_pack("{s:s,s:[],s:n,s:{s:s,s:b,s:b,s:b},s:n,s:{s:s,s:b,s:b,s:b},s:{s:s,s:n,s:n,s:b,s:b,s:o,s:[]}}",
+                     "version", "1.0", "added_tokens", "normalizer", "pre_tokenizer", "type", "ByteLevel",
+                     "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "post_processor", "decoder", "type",
+                     "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE",
+                     "dropout", "unk_token", "fuse_unk", 0, "byte_fallback", 0, "vocab", vocabulary, "merges");
+    ck_assert_ptr_nonnull(root);
+    text = json_dumps(root, 0);
+    engine_write(folder, "tokenizer.json", text);
+    free(text);
+    json_decref(root);
+}
+
 struct model *engine_open(const char *path, enum model_head head, bool trainable) {
     struct model_source source = {.path = path, .head = head, .trainable = trainable};
     struct error err = {0};

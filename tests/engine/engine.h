@@ -41,6 +41,10 @@ char *engine_model(const char *config, bool weights);
 /* The same with weights by the formula of prefix and name; NULL: without weights. */
 char *engine_model_apart(const char *config, const char *prefix);
 void engine_remove(char *folder);
+/* Writes <folder>/<name>. */
+void engine_write(const char *folder, const char *name, const char *text);
+/* A tokenizer.json with one character, from '!' on, for each of so many ids. */
+void engine_tokenizer(const char *folder, int tokens);
 /* Element i of tensor `name`: a multiple of 2^-12 within +-0.25 (1 more for norms' weights); also in generate_engine.py. */
 float engine_weight(const char *name, uint64_t i);
 /* +-1, by the same hash: a direction to project gradients on. */
