@@ -5,4 +5,11 @@ tests_rewards_check_rule_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_rule_CFLAGS = $(TEST_CC)
 tests_rewards_check_rule_LDADD = $(TEST_LINK)
 TESTS += tests/rewards/check_rule
+check_PROGRAMS += tests/rewards/check_family
+tests_rewards_check_family_SOURCES = tests/rewards/check_family.c tests/rewards/tiny.c tests/rewards/tiny.h \
+	tests/train/harness.c tests/train/harness.h tests/tap.h
+tests_rewards_check_family_CPPFLAGS = $(TEST_CPP)
+tests_rewards_check_family_CFLAGS = $(TEST_CC)
+tests_rewards_check_family_LDADD = $(TEST_LINK)
+TESTS += tests/rewards/check_family
 endif
