@@ -11,5 +11,6 @@ tests_rewards_check_family_SOURCES = tests/rewards/check_family.c tests/rewards/
 tests_rewards_check_family_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_family_CFLAGS = $(TEST_CC)
 tests_rewards_check_family_LDADD = $(TEST_LINK)
-TESTS += tests/rewards/check_family
+TESTS += tests/rewards/check_family tests/rewards/family.sh
 endif
+EXTRA_DIST += tests/rewards/family.sh
