@@ -1,314 +1,14 @@
-/* Reward models asked more than once: dropout, noise, several heads, ensembles. SPDX-License-Identifier: MIT */
+/* Reward models of several heads and ensembles: training them, and what they say. SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/pass.h"
-#include "plugin/host.h"
-#include "rewards/tiny.h"
-#include "train/harness.h"
-#include "train/scorer.h"
+#include "rewards/asking.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tap.h"
-
-enum { ROWS = 5, SEED = 77, MEMBERS = 600 };
-
-static struct harness h;
-
-/* Five completions: ids of different lengths, one after the other. */
-struct set {
-    int32_t ids[64];
-    uint32_t offset[ROWS + 1], prompt_length[ROWS];
-    uint64_t row_id[ROWS];
-    const char *text[ROWS];
-    uint8_t ended[ROWS];
-    struct rein_completions c;
-};
-
-/* Rows order[0..rows] of the five. */
-static void make(struct set *s, const uint32_t *order, uint32_t rows) {
-    *s = (struct set){0};
-    for (uint32_t i = 0; i < rows; i++) {
-        const uint32_t r = order[i], length = r == 0 ? 1 : 3 + 2 * r;
-
-        s->offset[i + 1] = s->offset[i] + length;
-        s->row_id[i] = ((uint64_t)r << 33) + 10 + r; /* both halves count */
-        s->text[i] = "";
-        for (uint32_t k = 0; k < length; k++)
-            s->ids[s->offset[i] + k] = (int32_t)(20 + (r * 31 + k * 17) % 400);
-    }
-    s->c = (struct rein_completions){.size = sizeof(s->c), .rows = rows, .units = rows, .offset = s->offset,
-                                     .ids = s->ids, .row_id = s->row_id, .prompt_length = s->prompt_length,
-                                     .prompt = s->text, .completion = s->text, .ended = s->ended};
-}
-static const uint32_t all[ROWS] = {0, 1, 2, 3, 4};
-
-/* The scorer over up to three models, and an instance that asks it. */
-struct asked {
-    struct stage stage;
-    struct tokenizer *t;
-    struct scorer *scorer;
-    struct host_instance *host;
-    const struct rein_scorer_1 *service;
-};
-static const char *const names[] = {"a", "b", "c"};
-static const struct rein_plugin plugin = {.size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD,
-                                          .name = "asking"};
-
-static void ask_open(struct asked *a, const struct model_source *sources, size_t count, uint64_t seed) {
-    const struct stage_env env = {.backend = h.backend, .seed = seed};
-    struct error err = {0};
-
-    *a = (struct asked){.stage = {.name = "align", .nscored = count}};
-    for (size_t i = 0; i < count; i++)
-        a->stage.scored[i] = (struct stage_scored){.name = names[i], .use = {.present = true, .source = sources[i]}};
-    ck_assert_int_eq(tokenizer_load(h.model, &a->t, NULL), 0);
-    ck_assert_msg(scorer_open(&a->stage, &env, a->t, &a->scorer, &err) == 0, "%s", err.text);
-    a->host = host_create(&plugin, NULL, NULL);
-    a->host->service = scorer_service;
-    a->host->service_ctx = a->scorer;
-    a->service = a->host->table.service(a->host->table.ctx, REIN_SCORER_1);
-}
-
-static void ask_close(struct asked *a) {
-    host_free(a->host);
-    scorer_close(a->scorer);
-    tokenizer_free(a->t);
-}
-
-static void ask(struct asked *a, const struct set *s, struct rein_score_request q, float *out) {
-    struct error err = {0};
-
-    q.size = sizeof(q);
-    q.completions = &s->c;
-    if (q.model == NULL)
-        q.model = "a";
-    ck_assert_msg(host_check(a->host, a->service->score(a->host->table.ctx, &q, out), "score", &err) == 0, "%s",
-                  err.text);
-}
-
-static struct model_source random_source(uint64_t seed, uint32_t heads) {
-    return (struct model_source){.path = h.model, .random = true, .seed = seed, .head_seed = seed + 1,
-                                 .head = MODEL_SCORE, .heads = heads};
-}
-
-static struct model *open_model(const struct model_source *source) {
-    struct model *m;
-    struct error err = {0};
-
-    ck_assert_msg(model_open(h.backend, source, &m, &err) == 0, "%s", err.text);
-    return m;
-}
-
-/* ---- against the second decoder ------------------------------------------ */
-
-static const struct way {
-    enum tiny_what what;
-    uint32_t perturb, site;
-    double rate;
-} ways[] = {
-    {TINY_PLAIN, REIN_PERTURB_NONE, 0, 0},
-    {TINY_DROP_HEAD, REIN_PERTURB_DROPOUT, REIN_SITE_HEAD, 0.3},
-    {TINY_DROP_ALL, REIN_PERTURB_DROPOUT, REIN_SITE_ALL, 0.2},
-    {TINY_NOISE_HEAD, REIN_PERTURB_NOISE, REIN_SITE_HEAD, 0.5},
-    {TINY_NOISE_EMBEDDING, REIN_PERTURB_NOISE, REIN_SITE_EMBEDDING, 0.4},
-};
-
-START_TEST(scores_are_those_of_another_decoder) {
-    const struct way *w = &ways[_i];
-    const struct model_source source = random_source(5, 3);
-    const uint32_t purpose = w->perturb == REIN_PERTURB_NOISE ? RNG_NOISE : RNG_DROPOUT;
-    struct model *m = open_model(&source);
-    float out[4 * 3 * ROWS];
-    struct asked a;
-    struct set s;
-
-    ask_open(&a, &source, 1, SEED);
-    make(&s, all, ROWS);
-    ask(&a, &s, (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate, .sample = 2,
-                                            .samples = 4, .heads = 3}, out);
-    for (uint32_t k = 0; k < 4; k++)
-        for (uint32_t head = 0; head < 3; head++)
-            for (uint32_t r = 0; r < ROWS; r++) {
-                uint32_t word[4];
-
-                rng_block(SEED, purpose, 2 + k, (uint32_t)(s.row_id[r] >> 32), (uint32_t)s.row_id[r], word);
-                ck_assert_double_eq_tol(out[(k * 3 + head) * ROWS + r],
-                                        tiny_score(m, s.ids + s.offset[r], (int)(s.offset[r + 1] - s.offset[r]), head,
-                                                   w->what, w->rate, (uint64_t)word[1] << 32 | word[0]), 1e-6);
-            }
-    ask_close(&a);
-    model_close(m);
-}
-END_TEST
-
-/* The same draw of a row is the same number whatever is beside it, before it, or asked for with it. */
-START_TEST(a_draw_is_a_row_s_own) {
-    static const uint32_t turned[] = {3, 1, 4, 0, 2};
-    const struct way *w = &ways[1 + _i];
-    const struct model_source source = random_source(5, 1);
-    const struct rein_score_request q = {.perturb = w->perturb, .site = w->site, .rate = w->rate, .samples = 6};
-    struct rein_score_request one = q;
-    float first[6 * ROWS], again[6 * ROWS], other[6 * ROWS];
-    struct asked a, b;
-    struct set s;
-
-    ask_open(&a, &source, 1, SEED);
-    ask_open(&b, &source, 1, SEED + 1);
-    make(&s, all, ROWS);
-    ask(&a, &s, q, first);
-    ask(&a, &s, q, again);
-    ck_assert_mem_eq(first, again, sizeof(first));
-    ask(&b, &s, q, other);
-    for (int i = 0; i < 6 * ROWS; i++)
-        ck_assert_float_ne(first[i], other[i]); /* another seed */
-    for (uint32_t k = 0; k < 6; k++)
-        for (uint32_t r = 0; r < ROWS; r++)
-            for (uint32_t j = 0; j < k; j++)
-                ck_assert_float_ne(first[k * ROWS + r], first[j * ROWS + r]);
-    make(&s, turned, ROWS);
-    ask(&a, &s, q, again);
-    for (uint32_t k = 0; k < 6; k++)
-        for (uint32_t r = 0; r < ROWS; r++)
-            ck_assert_float_eq(again[k * ROWS + r], first[k * ROWS + turned[r]]);
-    one.samples = 0;
-    for (one.sample = 0; one.sample < 6; one.sample++)
-        for (uint32_t r = 0; r < ROWS; r++) {
-            make(&s, &all[r], 1);
-            ask(&a, &s, one, again);
-            ck_assert_float_eq(again[0], first[one.sample * ROWS + r]);
-        }
-    one.perturb = REIN_PERTURB_NONE; /* and nothing of it stays behind */
-    make(&s, all, ROWS);
-    ask(&a, &s, one, again);
-    one.rate = 0;
-    one.perturb = w->perturb;
-    ask(&a, &s, one, other);
-    for (uint32_t r = 0; r < ROWS; r++)
-        ck_assert_float_eq_tol(again[r], other[r], 1e-6);
-    ask_close(&a);
-    ask_close(&b);
-}
-END_TEST
-
-/* At the head the score is linear in what is perturbed: the mean tends to the score, the variance is known.
- * dropout: p / (1 - p) sum (w_c h_c)^2; noise: rate^2 mean(w^2) sum h_c^2. */
-START_TEST(draws_have_their_moments) {
-    const struct way *w = &ways[_i ? 3 : 1];
-    const struct model_source source = random_source(5, 1);
-    struct model *m = open_model(&source);
-    const float *head = model_param(m, model_params(m) - 1)->w.data;
-    static float family[MEMBERS * ROWS], hidden[64 * 16];
-    struct packed packed;
-    struct pass *p;
-    float plain[ROWS];
-    struct asked a;
-    struct set s;
-
-    ask_open(&a, &source, 1, SEED);
-    make(&s, all, ROWS);
-    ask(&a, &s, (struct rein_score_request){.samples = 1}, plain);
-    ask(&a, &s, (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate,
-                                            .samples = MEMBERS}, family);
-    packed = (struct packed){ROWS, s.offset, s.ids};
-    ck_assert_int_eq(pass_create(m, &p, NULL), 0);
-    ck_assert_int_eq(pass_forward(p, &packed, false, NULL), 0);
-    ck_assert_int_eq(pass_hidden(p, hidden, NULL), 0);
-    for (uint32_t r = 0; r < ROWS; r++) {
-        const float *x = hidden + (s.offset[r + 1] - 1) * 16;
-        double mean = 0, variance = 0, products = 0, weights = 0, states = 0, wanted;
-
-        for (int c = 0; c < 16; c++) {
-            products += pow((double)head[c] * x[c], 2);
-            weights += (double)head[c] * head[c] / 16;
-            states += (double)x[c] * x[c];
-        }
-        wanted = _i ? w->rate * w->rate * weights * states : w->rate / (1 - w->rate) * products;
-        for (uint32_t k = 0; k < MEMBERS; k++)
-            mean += (double)family[k * ROWS + r] / MEMBERS;
-        for (uint32_t k = 0; k < MEMBERS; k++)
-            variance += pow(family[k * ROWS + r] - mean, 2) / (MEMBERS - 1);
-        ck_assert_double_gt(wanted, 0);
-        ck_assert_double_eq_tol(mean, plain[r], 4 * sqrt(wanted / MEMBERS));
-        ck_assert_double_eq_tol(variance, wanted, 0.3 * wanted);
-    }
-    pass_free(p);
-    ask_close(&a);
-    model_close(m);
-}
-END_TEST
-
-/* ---- backwards ------------------------------------------------------------ */
-
-static double weigh(struct pass *p, struct model *m, const struct packed *packed, const int32_t *last, const float *d) {
-    float score[ROWS * 3];
-    double sum = 0;
-
-    ck_assert_int_eq(pass_forward(p, packed, true, NULL), 0);
-    ck_assert_int_eq(pass_head_scores(p, m, packed->count, last, score, NULL), 0);
-    for (uint32_t i = 0; i < packed->count * 3; i++)
-        sum += (double)d[i] * score[i];
-    return sum;
-}
-
-/* Moves every weight by `step` along a direction of +-1. */
-static void move(struct model *m, double step) {
-    for (size_t i = 0; i < model_params(m); i++) {
-        struct model_param *q = model_param(m, i);
-        float *w = q->w.data;
-
-        for (int64_t k = 0; k < q->w.rows * q->w.cols; k++)
-            w[k] += (float)(step * ((k * 2654435761u + i * 40503u) >> 7 & 1 ? 1 : -1));
-    }
-    model_touch(m);
-}
-
-START_TEST(gradients_under_dropout_equal_differences) {
-    struct model_source source = random_source(9, 3);
-    const struct pass_perturb how = {.kind = REIN_PERTURB_DROPOUT, .site = REIN_SITE_ALL, .rate = 0.25,
-                                     .keys = (const uint64_t[]){1, 22, 333, 4444, 1ull << 60}};
-    float d[ROWS * 3];
-    double slope = 0, value[2], step = 1e-4;
-    struct packed packed;
-    int32_t last[ROWS];
-    struct model *m;
-    struct pass *p;
-    struct set s;
-
-    source.trainable = true;
-    m = open_model(&source);
-    make(&s, all, ROWS);
-    packed = (struct packed){ROWS, s.offset, s.ids};
-    for (uint32_t r = 0; r < ROWS; r++)
-        last[r] = (int32_t)s.offset[r + 1] - 1;
-    for (int i = 0; i < ROWS * 3; i++)
-        d[i] = (float)(i % 5 - 2) / 4 + 0.125f;
-    ck_assert_int_eq(pass_create(m, &p, NULL), 0);
-    ck_assert_int_eq(pass_perturb(p, &how, ROWS, NULL), 0);
-    weigh(p, m, &packed, last, d);
-    ck_assert_int_eq(pass_scores_backward(p, m, ROWS, last, d, NULL), 0);
-    ck_assert_int_eq(pass_backward(p, NULL), 0);
-    for (size_t i = 0; i < model_params(m); i++) {
-        const struct model_param *q = model_param(m, i);
-        const float *g = q->grad;
-
-        for (int64_t k = 0; k < q->w.rows * q->w.cols; k++)
-            slope += (double)g[k] * ((k * 2654435761u + i * 40503u) >> 7 & 1 ? 1 : -1);
-    }
-    move(m, step);
-    value[0] = weigh(p, m, &packed, last, d);
-    move(m, -2 * step);
-    value[1] = weigh(p, m, &packed, last, d);
-    printf("# slope %.7g, by differences %.7g\n", slope, (value[0] - value[1]) / (2 * step));
-    ck_assert_double_gt(fabs(slope), 0.1);
-    ck_assert_double_eq_tol((value[0] - value[1]) / (2 * step), slope, 3e-3 * fabs(slope));
-    pass_free(p);
-    model_close(m);
-}
-END_TEST
 
 /* ---- training --------------------------------------------------------------- */
 
@@ -441,6 +141,40 @@ START_TEST(heads_learn_from_samples_of_their_own) {
     free(folder);
     model_close(before);
     model_close(after);
+}
+END_TEST
+
+/* A rollout's draws are its rows', so that a run that was stopped goes on with the same ones. */
+START_TEST(a_stopped_run_draws_the_same) {
+    static const char stage[] = "algorithm: {use: grpo, baseline: group, beta: 0, variance: 0.5}\nscored: %s\n"
+                                "rewards: [{use: rm-dropout, model: judge, samples: 3}, {use: rm-perturb, model: judge, "
+                                "samples: 3, target: embedding}]\ndata: {train: %s, eval: %s}\nrollout: {prompts: 2, "
+                                "group: 2, max_tokens: 5}\ntrain: {steps: 4, lr: 1e-2, eval_every: 2}\n";
+    const struct model_source source = random_source(8, 1);
+    char *judge = file_join(h.folder, "judge"), yaml[1024], *a, *b;
+    struct model *m = open_model(&source);
+    struct fixture whole, parts;
+    struct error err = {0};
+
+    ck_assert_msg(model_save(m, judge, NULL, &err) == 0, "%s", err.text);
+    snprintf(yaml, sizeof(yaml), stage, judge, h.prompts, h.prompts);
+    ck_assert_int_eq(fixture_open(&h, "draws-whole", yaml, &whole), 0);
+    ck_assert_msg(fixture_run(&h, &whole, 1, false, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(fixture_open(&h, "draws-parts", yaml, &parts), 0);
+    h.stop_step = 2;
+    ck_assert_int_eq(fixture_run(&h, &parts, 1, false, &err), -1);
+    h.stop_step = 0;
+    ck_assert_msg(fixture_run(&h, &parts, 1, true, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(fixture_crc(&whole, "model/model.safetensors"), fixture_crc(&parts, "model/model.safetensors"));
+    a = fixture_metrics_text(&whole);
+    b = fixture_metrics_text(&parts);
+    ck_assert_str_eq(a, b);
+    free(a);
+    free(b);
+    fixture_close(&whole);
+    fixture_close(&parts);
+    model_close(m);
+    free(judge);
 }
 END_TEST
 
@@ -598,12 +332,15 @@ END_TEST
 START_TEST(sources_draw_as_they_say) {
     static const struct {
         const char *name, *yaml;
-        struct way way;
+        struct {
+            uint32_t perturb, site;
+            double rate;
+        } way;
     } said[] = {
-        {"rm-dropout", "{model: a, samples: 3, rate: 0.3}", {0, REIN_PERTURB_DROPOUT, REIN_SITE_HEAD, 0.3}},
-        {"rm-dropout", "{model: a, samples: 3, rate: 0.2, sites: all}", {0, REIN_PERTURB_DROPOUT, REIN_SITE_ALL, 0.2}},
-        {"rm-perturb", "{model: a, samples: 3, rate: 0.5}", {0, REIN_PERTURB_NOISE, REIN_SITE_HEAD, 0.5}},
-        {"rm-perturb", "{model: a, samples: 3, target: embedding}", {0, REIN_PERTURB_NOISE, REIN_SITE_EMBEDDING, 0.1}},
+        {"rm-dropout", "{model: a, samples: 3, rate: 0.3}", {REIN_PERTURB_DROPOUT, REIN_SITE_HEAD, 0.3}},
+        {"rm-dropout", "{model: a, samples: 3, rate: 0.2, sites: all}", {REIN_PERTURB_DROPOUT, REIN_SITE_ALL, 0.2}},
+        {"rm-perturb", "{model: a, samples: 3, rate: 0.5}", {REIN_PERTURB_NOISE, REIN_SITE_HEAD, 0.5}},
+        {"rm-perturb", "{model: a, samples: 3, target: embedding}", {REIN_PERTURB_NOISE, REIN_SITE_EMBEDDING, 0.1}},
     };
     const struct model_source source = random_source(5, 1);
     float family[3 * ROWS], wanted[3 * ROWS];
@@ -657,13 +394,10 @@ int main(void) {
         return 1;
     harness_data(&h);
     tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, scores_are_those_of_another_decoder, 0, 5);
-    tcase_add_loop_test(tc, a_draw_is_a_row_s_own, 0, 4);
-    tcase_add_loop_test(tc, draws_have_their_moments, 0, 2);
-    tcase_add_test(tc, gradients_under_dropout_equal_differences);
     tcase_add_test(tc, dropout_in_training_is_a_rows_own);
     tcase_add_test(tc, each_head_has_a_loss_of_its_own);
     tcase_add_test(tc, heads_learn_from_samples_of_their_own);
+    tcase_add_test(tc, a_stopped_run_draws_the_same);
     tcase_add_test(tc, an_ensemble_is_its_members);
     tcase_add_test(tc, a_trunk_in_common_is_loaded_once);
     tcase_add_loop_test(tc, sources_draw_as_they_say, 0, 4);
