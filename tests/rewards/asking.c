@@ -16,15 +16,22 @@ void make(struct set *s, const uint32_t *order, uint32_t rows) {
         for (uint32_t k = 0; k < length; k++)
             s->ids[s->offset[i] + k] = (int32_t)(20 + (r * 31 + k * 17) % 400);
     }
-    s->c = (struct rein_completions){.size = sizeof(s->c), .rows = rows, .units = rows, .offset = s->offset,
-                                     .ids = s->ids, .row_id = s->row_id, .prompt_length = s->prompt_length,
-                                     .prompt = s->text, .completion = s->text, .ended = s->ended};
+    s->c = (struct rein_completions){.size = sizeof(s->c),
+                                     .rows = rows,
+                                     .units = rows,
+                                     .offset = s->offset,
+                                     .ids = s->ids,
+                                     .row_id = s->row_id,
+                                     .prompt_length = s->prompt_length,
+                                     .prompt = s->text,
+                                     .completion = s->text,
+                                     .ended = s->ended};
 }
 const uint32_t all[ROWS] = {0, 1, 2, 3, 4};
 
 const char *const names[3] = {"a", "b", "c"};
-static const struct rein_plugin plugin = {.size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD,
-                                          .name = "asking"};
+static const struct rein_plugin plugin = {
+    .size = sizeof(plugin), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD, .name = "asking"};
 
 void ask_open(struct asked *a, const struct model_source *sources, size_t count, uint64_t seed) {
     const struct stage_env env = {.backend = h.backend, .seed = seed};
@@ -59,8 +66,8 @@ void ask(struct asked *a, const struct set *s, struct rein_score_request q, floa
 }
 
 struct model_source random_source(uint64_t seed, uint32_t heads) {
-    return (struct model_source){.path = h.model, .random = true, .seed = seed, .head_seed = seed + 1,
-                                 .head = MODEL_SCORE, .heads = heads};
+    return (struct model_source){
+        .path = h.model, .random = true, .seed = seed, .head_seed = seed + 1, .head = MODEL_SCORE, .heads = heads};
 }
 
 struct model *open_model(const struct model_source *source) {

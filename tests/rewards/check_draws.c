@@ -3,10 +3,10 @@
 #include "model/pass.h"
 #include "rewards/asking.h"
 
+#include "tap.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "tap.h"
 
 enum { MEMBERS = 600 };
 
@@ -35,8 +35,10 @@ START_TEST(scores_are_those_of_another_decoder) {
 
     ask_open(&a, &source, 1, SEED);
     make(&s, all, ROWS);
-    ask(&a, &s, (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate, .sample = 2,
-                                            .samples = 4, .heads = 3}, out);
+    ask(&a, &s,
+        (struct rein_score_request){
+            .perturb = w->perturb, .site = w->site, .rate = w->rate, .sample = 2, .samples = 4, .heads = 3},
+        out);
     for (uint32_t k = 0; k < 4; k++)
         for (uint32_t head = 0; head < 3; head++)
             for (uint32_t r = 0; r < ROWS; r++) {
@@ -45,7 +47,8 @@ START_TEST(scores_are_those_of_another_decoder) {
                 rng_block(SEED, purpose, 2 + k, (uint32_t)(s.row_id[r] >> 32), (uint32_t)s.row_id[r], word);
                 ck_assert_double_eq_tol(out[(k * 3 + head) * ROWS + r],
                                         tiny_score(m, s.ids + s.offset[r], (int)(s.offset[r + 1] - s.offset[r]), head,
-                                                   w->what, w->rate, (uint64_t)word[1] << 32 | word[0]), 1e-6);
+                                                   w->what, w->rate, (uint64_t)word[1] << 32 | word[0]),
+                                        1e-6);
             }
     ask_close(&a);
     model_close(m);
@@ -118,8 +121,9 @@ START_TEST(draws_have_their_moments) {
     ask_open(&a, &source, 1, SEED);
     make(&s, all, ROWS);
     ask(&a, &s, (struct rein_score_request){.samples = 1}, plain);
-    ask(&a, &s, (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate,
-                                            .samples = MEMBERS}, family);
+    ask(&a, &s,
+        (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate, .samples = MEMBERS},
+        family);
     packed = (struct packed){ROWS, s.offset, s.ids};
     ck_assert_int_eq(pass_create(m, &p, NULL), 0);
     ck_assert_int_eq(pass_forward(p, &packed, false, NULL), 0);
@@ -175,7 +179,9 @@ static void move(struct model *m, double step) {
 
 START_TEST(gradients_under_dropout_equal_differences) {
     struct model_source source = random_source(9, 3);
-    const struct pass_perturb how = {.kind = REIN_PERTURB_DROPOUT, .site = REIN_SITE_ALL, .rate = 0.25,
+    const struct pass_perturb how = {.kind = REIN_PERTURB_DROPOUT,
+                                     .site = REIN_SITE_ALL,
+                                     .rate = 0.25,
                                      .keys = (const uint64_t[]){1, 22, 333, 4444, 1ull << 60}};
     float d[ROWS * 3];
     double slope = 0, value[2], step = 1e-4;

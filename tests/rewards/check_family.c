@@ -4,11 +4,11 @@
 #include "base/rng.h"
 #include "rewards/asking.h"
 
+#include "tap.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tap.h"
 
 /* ---- training --------------------------------------------------------------- */
 
@@ -17,9 +17,11 @@ static char *train(const char *name, const char *model, const char *options, con
     struct fixture f;
     struct error err = {0};
 
-    snprintf(yaml, sizeof(yaml),
-             "algorithm: {use: rm}\nhead: score\nmodel: {%s}\n%s%s%sdata: {train: %s}\ntrain: {lr: 1e-2, max_grad_norm: 0, "
-             "%s}\n", model, from ? "from: " : "", from ? from : "", from ? "\n" : "", h.pairs, options);
+    snprintf(
+        yaml, sizeof(yaml),
+        "algorithm: {use: rm}\nhead: score\nmodel: {%s}\n%s%s%sdata: {train: %s}\ntrain: {lr: 1e-2, max_grad_norm: 0, "
+        "%s}\n",
+        model, from ? "from: " : "", from ? from : "", from ? "\n" : "", h.pairs, options);
     ck_assert_int_eq(fixture_open(&h, name, yaml, &f), 0);
     ck_assert_msg(fixture_run(&h, &f, seed, false, &err) == 0, "%s", err.text);
     fixture_close(&f);
@@ -74,7 +76,8 @@ static char *single(const struct model *of, uint32_t head, const char *name) {
     char *folder = file_join(h.folder, name);
     struct error err = {0};
 
-    memcpy(model_param(m, model_params(m) - 1)->w.data, values(of, model_params(of) - 1) + head * 16, 16 * sizeof(float));
+    memcpy(model_param(m, model_params(m) - 1)->w.data, values(of, model_params(of) - 1) + head * 16,
+           16 * sizeof(float));
     ck_assert_msg(model_save(m, folder, NULL, &err) == 0, "%s", err.text);
     model_close(m);
     return folder;
@@ -146,10 +149,11 @@ END_TEST
 
 /* A rollout's draws are its rows', so that a run that was stopped goes on with the same ones. */
 START_TEST(a_stopped_run_draws_the_same) {
-    static const char stage[] = "algorithm: {use: grpo, baseline: group, beta: 0, variance: 0.5}\nscored: %s\n"
-                                "rewards: [{use: rm-dropout, model: judge, samples: 3}, {use: rm-perturb, model: judge, "
-                                "samples: 3, target: embedding}]\ndata: {train: %s, eval: %s}\nrollout: {prompts: 2, "
-                                "group: 2, max_tokens: 5}\ntrain: {steps: 4, lr: 1e-2, eval_every: 2}\n";
+    static const char stage[] =
+        "algorithm: {use: grpo, baseline: group, beta: 0, variance: 0.5}\nscored: %s\n"
+        "rewards: [{use: rm-dropout, model: judge, samples: 3}, {use: rm-perturb, model: judge, "
+        "samples: 3, target: embedding}]\ndata: {train: %s, eval: %s}\nrollout: {prompts: 2, "
+        "group: 2, max_tokens: 5}\ntrain: {steps: 4, lr: 1e-2, eval_every: 2}\n";
     const struct model_source source = random_source(8, 1);
     char *judge = file_join(h.folder, "judge"), yaml[1024], *a, *b;
     struct model *m = open_model(&source);
@@ -350,8 +354,10 @@ START_TEST(sources_draw_as_they_say) {
     ask_open(&a, &source, 1, SEED);
     make(&s, all, ROWS);
     ck_assert_uint_eq(say(&a, &s, said[_i].name, said[_i].yaml, family), 3);
-    ask(&a, &s, (struct rein_score_request){.perturb = said[_i].way.perturb, .site = said[_i].way.site,
-                                            .rate = said[_i].way.rate, .samples = 3}, wanted);
+    ask(&a, &s,
+        (struct rein_score_request){
+            .perturb = said[_i].way.perturb, .site = said[_i].way.site, .rate = said[_i].way.rate, .samples = 3},
+        wanted);
     ck_assert_mem_eq(family, wanted, sizeof(family));
     ask_close(&a);
 }

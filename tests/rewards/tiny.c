@@ -137,7 +137,8 @@ double tiny_score(const struct model *m, const int32_t *ids, int n, uint32_t hea
                   uint64_t key) {
     const struct pass_of p = {m, model_config(m), what, rate, key};
     const float *table = weights(m, "model.embed_tokens.weight");
-    const int h = (int)p.c->hidden, width = (int)(p.c->heads * p.c->head_dim), kv = (int)(p.c->kv_heads * p.c->head_dim);
+    const int h = (int)p.c->hidden, width = (int)(p.c->heads * p.c->head_dim),
+              kv = (int)(p.c->kv_heads * p.c->head_dim);
     static double x[MOST][WIDE], k[MOST][WIDE], v[MOST][WIDE];
     double q[WIDE], xn[WIDE], gate[WIDE], up[WIDE], out[WIDE], rms;
 
