@@ -69,6 +69,8 @@ ok "without any on the training data, without dropout" place_is b pairs.jsonl
 ok "of each head, too" [ "$(tr -d ' \n' <result/many/model/config.json |
     grep -c '"rein_heads":3,"rein_score_deviation":\[[^],]*,[^],]*,[^],]*\],"rein_score_mean":\[[^],]*,[^],]*,[^],]*\]')" -eq 1 ]
 ok "labels are what others read" [ "$(number num_labels result/many/model/config.json)" -eq 3 ]
+run inspect result/many/model
+ok "and inspect says how many" prints " with 3 score heads:"
 ok "a policy has no such numbers" [ -z "$(number rein_heads result/align/model/config.json)" ]
 
 before=$(cksum result/*/model/model.safetensors)
