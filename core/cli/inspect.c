@@ -130,10 +130,13 @@ static int print_json(const struct contents *c, struct error *err) {
 
 static void print_config(const struct model_config *c) {
     static const char *const ropes[] = {"", ", linear", ", llama3"};
+    char heads[48] = "";
 
+    if (c->labels > 1)
+        snprintf(heads, sizeof(heads), " with %" PRId64 " score heads", c->labels);
     printf("model       %s%s: %" PRId64 " layers, hidden %" PRId64 ", %" PRId64 " heads (%" PRId64
            " for keys) of %" PRId64 ", MLP %" PRId64 "\n",
-           c->family->name, c->labels ? " with a score head" : "", c->layers, c->hidden, c->heads, c->kv_heads,
+           c->family->name, c->labels == 1 ? " with a score head" : heads, c->layers, c->hidden, c->heads, c->kv_heads,
            c->head_dim, c->intermediate);
     printf("            vocabulary %" PRId64 ", context %" PRId64 ", ", c->vocabulary, c->positions);
     if (c->family->learned_positions)

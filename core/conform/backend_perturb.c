@@ -26,9 +26,17 @@ static struct drawn prepare(struct rig *r, int64_t n, int64_t cols, int64_t gap,
 
 static void call(struct rig *r, const struct drawn *d, uint32_t kind, double rate) {
     for (int side = 0; side < RIG_SIDES; side++) {
-        struct rein_perturb a = {.kind = kind, .n = d->x->rows, .cols = d->x->cols, .ldx = d->x->ld, .ldy = d->y->ld,
-                                 .keys = d->keys, .positions = d->positions, .rate = rate, .site = SITE,
-                                 .x = rig_at(d->x, side), .y = rig_at(d->y, side)};
+        struct rein_perturb a = {.kind = kind,
+                                 .n = d->x->rows,
+                                 .cols = d->x->cols,
+                                 .ldx = d->x->ld,
+                                 .ldy = d->y->ld,
+                                 .keys = d->keys,
+                                 .positions = d->positions,
+                                 .rate = rate,
+                                 .site = SITE,
+                                 .x = rig_at(d->x, side),
+                                 .y = rig_at(d->y, side)};
         RIG_CALL(r, side, perturb, &a);
     }
 }

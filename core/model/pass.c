@@ -15,11 +15,11 @@ struct rows {
     void *slab;
     size_t capacity, heads;
     uint64_t bytes;
-    float *x, *dx;         /* [n][hidden] */
-    float *out, *d_out;    /* [n][heads] */
-    float *lse, *entropy;  /* [n] */
-    float *d_entropy;      /* [n] */
-    int32_t *best;         /* [n] */
+    float *x, *dx;        /* [n][hidden] */
+    float *out, *d_out;   /* [n][heads] */
+    float *lse, *entropy; /* [n] */
+    float *d_entropy;     /* [n] */
+    int32_t *best;        /* [n] */
 };
 
 struct pass {
@@ -86,8 +86,8 @@ static int rows_reserve(struct pass *p, struct rows *r, size_t n, size_t heads, 
         return 0;
     rows_free(r, b);
     n = (n + 15) / 16 * 16;
-    if (!size_mul(hidden, 2, &columns) || !size_add(columns, 4 + 2 * heads, &columns) || !size_mul(n, columns, &bytes) ||
-        !size_mul(bytes, sizeof(float), &bytes))
+    if (!size_mul(hidden, 2, &columns) || !size_add(columns, 4 + 2 * heads, &columns) ||
+        !size_mul(n, columns, &bytes) || !size_mul(bytes, sizeof(float), &bytes))
         return error_nomem(err, "rows of the head");
     r->slab = backend_alloc(b, bytes, 1, err);
     if (!r->slab)
@@ -197,8 +197,7 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err))
         return -1;
     p->flow.perturb = p->perturb.kind == REIN_PERTURB_NONE ? NULL : &p->perturb;
-    if (work_reserve(w, t, p->flow.n, keep, err) ||
-        transformer_forward(t, w, &p->flow, err))
+    if (work_reserve(w, t, p->flow.n, keep, err) || transformer_forward(t, w, &p->flow, err))
         return -1;
     if (keep && backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
         return -1;
@@ -467,9 +466,8 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
         return -1;
     if (m->head_param->grad && run_linear_dw(p->trunk, m->head_param, NULL, n, r->d_out, r->x, err))
         return -1;
-    if (p->current->keep &&
-        (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
-         (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, rows, err)))
+    if (p->current->keep && (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
+                             (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, rows, err)))
         return -1;
     return backend_sync(b, err);
 }

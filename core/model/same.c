@@ -8,9 +8,16 @@
 
 /* What may differ: it is of the head, or for people. */
 static int strip(json_t *o) {
-    static const char *const keys[] = {"id2label",     "label2id",      "num_labels",           "problem_type",
-                                       "pad_token_id", "_name_or_path", "transformers_version", "rein_heads",
-                                       "rein_score_mean", "rein_score_deviation"};
+    static const char *const keys[] = {"id2label",
+                                       "label2id",
+                                       "num_labels",
+                                       "problem_type",
+                                       "pad_token_id",
+                                       "_name_or_path",
+                                       "transformers_version",
+                                       "rein_heads",
+                                       "rein_score_mean",
+                                       "rein_score_deviation"};
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         json_object_del(o, keys[i]);
@@ -24,17 +31,6 @@ static bool same_config(const struct model_config *a, const struct model_config 
     json_decref(x);
     json_decref(y);
     return same;
-}
-
-static bool same_tokenizer(const struct tokenizer *a, const struct tokenizer *b) {
-    size_t na, nb;
-    const char *ta, *tb;
-
-    if (!a || !b)
-        return a == b;
-    ta = tokenizer_json(a, &na);
-    tb = tokenizer_json(b, &nb);
-    return na == nb && memcmp(ta, tb, na) == 0;
 }
 
 static bool same_tensor(const struct tensors *a, const struct tensors *b, const char *name) {
@@ -78,7 +74,7 @@ int model_same_files(const struct model *m, const struct model_source *source, b
         return 0;
     if (model_check(source, &config, &tokenizer, err))
         return -1;
-    if (same_config(&t->config, &config) && same_tokenizer(t->tokenizer, tokenizer))
+    if (same_config(&t->config, &config) && tokenizer_same(t->tokenizer, tokenizer))
         rc = compare_tensors(t, source->path, same, err);
     config_free(&config);
     tokenizer_free(tokenizer);

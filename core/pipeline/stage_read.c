@@ -116,6 +116,8 @@ static int read_model(struct build *b, struct stage *s) {
         return build_fail(b, s, node_get(n, key), "model.%s: only a reward model (head: score) has it%s", key,
                           o->dropout > 0 ? ": a policy's ratio of probabilities would differ from 1" : "");
     }
+    if (o->bootstrap && o->heads < 2)
+        return build_fail(b, s, node_get(n, "bootstrap"), "model.bootstrap: it is for several heads: say how many 'heads'");
     return resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use);
 }
 

@@ -59,6 +59,16 @@ static int verify_ops(const struct rein_plugin *p, struct error *err) {
     return 0;
 }
 
+/* Keys of a reward in a pipeline that are the host's, beyond those of every plugin. */
+static int verify_reward_options(const struct params *table, struct error *err) {
+    const struct rein_param *row;
+
+    for (size_t i = 0; (row = params_row(table, i)) != NULL; i++)
+        if (strcmp(row->name, "normalise") == 0 || strcmp(row->name, "clip") == 0)
+            return error_input(err, "option '%s': every reward has one, of the host's", row->name);
+    return 0;
+}
+
 int verify_plugin(const struct rein_plugin *p, struct error *err) {
     struct params table;
 
@@ -78,5 +88,7 @@ int verify_plugin(const struct rein_plugin *p, struct error *err) {
     if (verify_ops(p, err) != 0)
         return -1;
     table = params_of(p);
-    return params_verify(&table, err);
+    if (params_verify(&table, err) != 0)
+        return -1;
+    return p->kind == REIN_KIND_REWARD ? verify_reward_options(&table, err) : 0;
 }

@@ -469,6 +469,17 @@ const char *tokenizer_json(const struct tokenizer *t, size_t *length) {
     return t->json;
 }
 
+bool tokenizer_same(const struct tokenizer *a, const struct tokenizer *b) {
+    size_t na, nb;
+    const char *ta, *tb;
+
+    if (!a || !b)
+        return a == b;
+    ta = tokenizer_json(a, &na);
+    tb = tokenizer_json(b, &nb);
+    return na == nb && memcmp(ta, tb, na) == 0;
+}
+
 const char *tokenizer_config_json(const struct tokenizer *t, size_t *length) {
     *length = t->config_length;
     return t->config_json;

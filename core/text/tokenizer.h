@@ -38,6 +38,8 @@ void tokenizer_free(struct tokenizer *t);
 /* The text of tokenizer.json / tokenizer_config.json as read, to be written beside a saved model;
  * config is NULL when there was none. */
 const char *tokenizer_json(const struct tokenizer *t, size_t *length);
+/* Two tokenizers are one when their files are; none is like none. */
+bool tokenizer_same(const struct tokenizer *a, const struct tokenizer *b);
 const char *tokenizer_config_json(const struct tokenizer *t, size_t *length);
 
 #define TOKENIZE_BOS     1u /* add what the post-processor adds in front (and behind, if it does) */

@@ -53,22 +53,6 @@ struct job {
     float *out;                       /* [samples][heads][rows] */
 };
 
-static bool same_text(const char *a, size_t na, const char *b, size_t nb) {
-    return na == nb && memcmp(a, b, na) == 0;
-}
-
-/* Two tokenizers are one when their files are. */
-static bool same_tokenizer(const struct tokenizer *a, const struct tokenizer *b) {
-    size_t na, nb;
-    const char *ta, *tb;
-
-    if (a == NULL || b == NULL)
-        return a == b;
-    ta = tokenizer_json(a, &na);
-    tb = tokenizer_json(b, &nb);
-    return same_text(ta, na, tb, nb);
-}
-
 static struct scored *find(struct scorer *s, const char *name) {
     for (size_t i = 0; i < s->count; i++)
         if (strcmp(s->models[i].name, name) == 0)
@@ -395,7 +379,7 @@ static int open_one(struct scorer *s, const struct stage_scored *spec, const str
         log_debug("reward model %s is a head on the trunk of %s", spec->name, with->name);
     } else if (model_open(env->backend, &source, &m->model, err) != 0 || pass_create(m->model, &m->pass, err) != 0)
         return -1;
-    m->same_tokenizer = same_tokenizer(model_tokenizer(m->model), policy);
+    m->same_tokenizer = tokenizer_same(model_tokenizer(m->model), policy);
     /* an unknown template matters only when messages must be rendered */
     if (model_tokenizer(m->model) != NULL && template_recognise(model_tokenizer(m->model), &m->chat, NULL) != 0)
         m->chat = NULL;

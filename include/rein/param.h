@@ -34,7 +34,7 @@ struct rein_list {
 #define REIN_PARAM_DEPRECATED (1u << 2) /* accepted with a warning that quotes `doc` */
 
 /* One row. The table ends with .name == NULL. The names use, name, weight and
- * data are reserved for the host. Strings live as long as the module. */
+ * data are reserved for the host, and normalise and clip in a reward source. Strings live as long as the module. */
 struct rein_param {
     const char *name;           /* [a-z][a-z0-9_]* */
     uint32_t type;

@@ -12,11 +12,12 @@
 #include <stdlib.h>
 
 enum { NONE, ACCURACY, BETA, GENERATION, OUTSIDE, INPUT, RANDOM, WINDOW, PREFIX, ENTROPY, ROUNDING, BANNED, THREADS,
-       ORDER, ALIAS, UNSUPPORTED, LEAK, CLEARS, SWALLOWS, WRAPS, SULKS, LIES, STUCK, STATUS };
+       ORDER, ALIAS, UNSUPPORTED, LEAK, CLEARS, SWALLOWS, WRAPS, SULKS, LIES, STUCK, STATUS, MASK, SHARE, PLACE, NOISE };
 static const char *const choices[] = {"none",   "accuracy", "beta",     "generation", "outside", "input",
                                       "random", "window",   "prefix",   "entropy",    "rounding", "banned",
                                       "threads", "order",   "alias",    "unsupported", "leak",   "clears",
-                                      "swallows", "wraps",  "sulks",    "lies",       "stuck",   "status", NULL};
+                                      "swallows", "wraps",  "sulks",    "lies",       "stuck",   "status",
+                                      "mask",   "share",    "place",    "noise",      NULL};
 
 struct config {
     int64_t wrong;
@@ -231,6 +232,29 @@ static rein_status wrong_cast(void *dev, const struct rein_cast *a) {
     return REIN_OK;
 }
 
+static rein_status wrong_perturb(void *dev, const struct rein_perturb *a) {
+    struct device *d = dev;
+    struct rein_perturb b = *a;
+    int32_t *zeroes;
+    rein_status rc;
+
+    if (d->wrong == MASK) /* another mask each time */
+        b.site += d->calls++;
+    if (d->wrong == SHARE)
+        b.rate *= 0.9;
+    if (d->wrong == NOISE)
+        b.rate *= a->kind == REIN_PERTURB_NOISE ? 1.2 : 1;
+    if (d->wrong != PLACE)
+        return ref_perturb(dev, &b);
+    zeroes = calloc((size_t)a->n + 1, sizeof(*zeroes));
+    if (!zeroes)
+        return REIN_ERR_NOMEM;
+    b.positions = zeroes;
+    rc = ref_perturb(dev, &b);
+    free(zeroes);
+    return rc;
+}
+
 /* The slots left empty are the reference's. */
 static const struct rein_kernels kernels = {
     .size = sizeof(kernels),
@@ -242,6 +266,7 @@ static const struct rein_kernels kernels = {
     .axpy = wrong_axpy,
     .gather = wrong_gather,
     .cast = wrong_cast,
+    .perturb = wrong_perturb,
 };
 
 static rein_status wrong_probe(struct rein_probe *out) {

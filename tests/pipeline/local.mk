@@ -1,6 +1,6 @@
 if HAVE_CHECK
 check_PROGRAMS += tests/pipeline/check_pipeline tests/pipeline/check_plan
-tests_pipeline_check_pipeline_SOURCES = tests/pipeline/check_pipeline.c tests/pipeline/wrong.h tests/tap.h
+tests_pipeline_check_pipeline_SOURCES = tests/pipeline/check_pipeline.c tests/pipeline/wrong.h tests/pipeline/wrong_rewards.h tests/tap.h
 tests_pipeline_check_pipeline_CPPFLAGS = $(TEST_CPP) -I$(top_srcdir)/tests/pipeline
 tests_pipeline_check_pipeline_CFLAGS = $(TEST_CC)
 tests_pipeline_check_pipeline_LDADD = $(TEST_LINK)

@@ -426,4 +426,5 @@ static const struct {
     {"train: {epochs: 1, batch: 4}",
      "train: {epochs: 1}\n    checkpoint: {every: 5, keep: 0}",
      "p.yaml:11:34: checkpoint.keep: must lie in [1, 1000], got '0'"},
+#include "wrong_rewards.h"
 };

@@ -5,4 +5,17 @@ tests_rewards_check_rule_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_rule_CFLAGS = $(TEST_CC)
 tests_rewards_check_rule_LDADD = $(TEST_LINK)
 TESTS += tests/rewards/check_rule
+check_PROGRAMS += tests/rewards/check_draws tests/rewards/check_family
+ASKING = tests/rewards/asking.c tests/rewards/asking.h tests/rewards/tiny.c tests/rewards/tiny.h tests/train/harness.c \
+	tests/train/harness.h tests/tap.h
+tests_rewards_check_draws_SOURCES = tests/rewards/check_draws.c $(ASKING)
+tests_rewards_check_draws_CPPFLAGS = $(TEST_CPP)
+tests_rewards_check_draws_CFLAGS = $(TEST_CC)
+tests_rewards_check_draws_LDADD = $(TEST_LINK)
+tests_rewards_check_family_SOURCES = tests/rewards/check_family.c $(ASKING)
+tests_rewards_check_family_CPPFLAGS = $(TEST_CPP)
+tests_rewards_check_family_CFLAGS = $(TEST_CC)
+tests_rewards_check_family_LDADD = $(TEST_LINK)
+TESTS += tests/rewards/check_draws tests/rewards/check_family tests/rewards/family.sh
 endif
+EXTRA_DIST += tests/rewards/family.sh

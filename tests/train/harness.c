@@ -169,6 +169,9 @@ static int bind_models(const struct harness *h, struct fixture *f, const struct 
     }
     if (text_of(root, "head"))
         s->model.source.head = MODEL_SCORE;
+    if (text_of(node_get(root, "model"), "dropout"))
+        s->model.dropout = strtod(text_of(node_get(root, "model"), "dropout"), NULL);
+    s->model.bootstrap = text_of(node_get(root, "model"), "bootstrap") != NULL;
     if (text_of(root, "reference"))
         s->reference = s->model;
     if (critic != NULL) {

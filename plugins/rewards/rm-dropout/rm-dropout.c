@@ -15,7 +15,8 @@ struct config {
 };
 
 static const struct rein_param params[] = {
-    DRAW_ROWS("0.1", 0.99, "Share that is dropped; that of the model's own training (model: {dropout: ...}) fits best."),
+    DRAW_ROWS("0.1", 0.99,
+              "Share that is dropped; that of the model's own training (model: {dropout: ...}) fits best."),
     {.name = "sites",
      .type = REIN_PARAM_CHOICE,
      .offset = offsetof(struct config, sites),

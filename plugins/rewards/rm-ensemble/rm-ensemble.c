@@ -53,8 +53,9 @@ static rein_status count_members(struct ensemble *e) {
         e->members += e->heads[i];
     }
     if (e->members < 2)
-        return rein_fail_paramf(e->host, "models", "an ensemble has at least two members: several models, or one with "
-                                                   "several heads");
+        return rein_fail_paramf(e->host, "models",
+                                "an ensemble has at least two members: several models, or one with "
+                                "several heads");
     return REIN_OK;
 }
 

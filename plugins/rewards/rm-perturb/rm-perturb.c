@@ -22,8 +22,9 @@ static const struct rein_param params[] = {
      .offset = offsetof(struct config, target),
      .dflt = "head",
      .choices = targets,
-     .doc = "head disturbs the score head's weights, in one pass through the model; embedding the embedded tokens, in a "
-            "pass for each sample."},
+     .doc =
+         "head disturbs the score head's weights, in one pass through the model; embedding the embedded tokens, in a "
+         "pass for each sample."},
     {.name = NULL},
 };
 
