@@ -40,7 +40,8 @@ static void describe(const struct rollout *x, const char *prefix, struct metrics
         metrics_add(m, prefix, "completions/min_length", REIN_METRIC_MIN, length, 1);
         metrics_add(m, prefix, "completions/max_length", REIN_METRIC_MAX, length, 1);
         metrics_add(m, prefix, "completions/clipped_ratio", REIN_METRIC_MEAN, !s->ended[r], 1);
-        rewards += counted * (double)s->reward[r];
+        if (counted > 0)
+            rewards += (double)s->reward[r];
         unmasked += counted;
     }
     metrics_add(m, prefix, "reward", REIN_METRIC_MEAN, rewards, unmasked);
