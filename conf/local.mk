@@ -17,6 +17,7 @@ EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk co
 
 pipelinesdir = $(pkgdatadir)/pipelines
 dist_pipelines_DATA = conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
+dist_pipelines_DATA += conf/pipelines/dpo.yaml
 dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py
 EXTRA_DIST += conf/packaging/README.md conf/packaging/debian/control conf/packaging/debian/rules \
 	conf/packaging/debian/rein.install conf/packaging/debian/rein-dev.install conf/packaging/debian/changelog \

@@ -18,7 +18,8 @@ static bool predicted(const struct data_row *row, uint32_t i) {
     return i > 0 && i >= row->prompt_length && (!row->mask || row->mask[i - row->prompt_length]);
 }
 
-static int add_batch(struct rows *r, bool score, struct totals *t, struct error *err) {
+/* `sign`: -1 takes a reference's log-probabilities off. */
+static int add_batch(struct rows *r, bool score, double sign, struct totals *t, struct error *err) {
     if (score ? rows_scores(r, err) : rows_logprobs(r, err))
         return -1;
     for (uint32_t s = 0; s < r->batch.count; s++) {
@@ -30,7 +31,7 @@ static int add_batch(struct rows *r, bool score, struct totals *t, struct error 
         }
         for (uint32_t i = 0; i < row->length; i++)
             if (predicted(row, i)) {
-                t->value[r->first + s] += r->values[r->offset[s] + i];
+                t->value[r->first + s] += sign * (double)r->values[r->offset[s] + i];
                 t->nll -= r->values[r->offset[s] + i];
                 t->tokens++;
             }
@@ -52,19 +53,48 @@ static double accuracy(const struct dataset *d, const double *value, uint64_t *p
     return *pairs ? right / (double)*pairs : 0;
 }
 
-static int print_result(const struct rows *r, bool json, bool score, const struct totals *t, struct error *err) {
-    bool preferences = r->data.kind == REIN_DATA_PAIRS || r->data.kind == REIN_DATA_LISTS;
+static bool preferences(const struct rows *r) {
+    return r->data.kind == REIN_DATA_PAIRS || r->data.kind == REIN_DATA_LISTS;
+}
+
+static int all_batches(struct rows *r, bool score, double sign, struct totals *t, struct error *err) {
+    int more;
+
+    while ((more = rows_next(r, err)) > 0)
+        if (add_batch(r, score, sign, t, err) != 0)
+            return -1;
+    return more;
+}
+
+/* Takes the reference's log-probabilities of the same data off. */
+static int less_reference(const struct cli_common *common, const struct rows_setup *setup, const char *reference,
+                          size_t nrows, struct totals *t, struct error *err) {
+    struct rows_setup own = *setup;
+    struct rows rows = {0};
+    int rc;
+
+    own.model = reference;
+    own.any = false;
+    rc = rows_open(&rows, common, &own, err);
+    if (rc == 0 && rows.data.nrows != nrows)
+        rc = error_input(err, "%s: reads other rows than the model", reference);
+    if (rc == 0)
+        rc = all_batches(&rows, false, -1, t, err);
+    rows_close(&rows);
+    return rc;
+}
+
+static int print_result(const struct rows *r, bool json, const char *by, const char *words, const struct totals *t,
+                        struct error *err) {
     uint64_t pairs = 0;
 
-    if (preferences) {
+    if (preferences(r)) {
         double right = accuracy(&r->data, t->value, &pairs);
-        const char *by = score ? "score" : "logprob";
 
         if (json)
             printf("{\"accuracy\": %.9g, \"pairs\": %llu, \"by\": \"%s\"}\n", right, (unsigned long long)pairs, by);
         else
-            printf("preference accuracy %.2f %% of %llu pairs, by %s\n", 100 * right, (unsigned long long)pairs,
-                   score ? "score" : "log-probability of the answer");
+            printf("preference accuracy %.2f %% of %llu pairs, by %s\n", 100 * right, (unsigned long long)pairs, words);
         return 0;
     }
     if (t->tokens == 0)
@@ -80,14 +110,16 @@ static int print_result(const struct rows *r, bool json, bool score, const struc
 }
 
 static int run(const struct command *self, int argc, char **argv) {
-    const char *words[2], *template = NULL;
+    const char *words[2], *template = NULL, *reference = NULL;
     const struct cli_option options[] = {
-        {"--template", CLI_TEXT, &template, "NAME", "chat template for message lists and prompts"}, {0}};
+        {"--template", CLI_TEXT, &template, "NAME", "chat template for message lists and prompts"},
+        {"--reference", CLI_TEXT, &reference, "MODEL", "compare by log-ratio to this model, as dpo does"},
+        {0}};
     struct cli_common common;
     struct totals totals = {0};
     struct rows rows = {0};
     struct error err = {0};
-    int rc = cli_parse(self, argc, argv, options, &common, words, 2, 2), more = 0;
+    int rc = cli_parse(self, argc, argv, options, &common, words, 2, 2);
     bool score;
 
     if (rc != CLI_GO)
@@ -99,14 +131,27 @@ static int run(const struct command *self, int argc, char **argv) {
                                .kinds = REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED | REIN_DATA_PAIRS | REIN_DATA_LISTS};
     rc = rows_open(&rows, &common, &setup, &err);
     score = rc == 0 && model_head(rows.model) == MODEL_SCORE;
-    if (score && rows.data.kind != REIN_DATA_PAIRS && rows.data.kind != REIN_DATA_LISTS)
+    if (score && !preferences(&rows))
         rc = error_input(&err, "%s: a reward model is evaluated on pairs (prompt, chosen, rejected) or ranked lists",
                          setup.data);
+    else if (rc == 0 && reference && (score || !preferences(&rows)))
+        rc = error_input(&err,
+                         "--reference is for a language model on pairs (prompt, chosen, rejected) or ranked lists");
     if (rc == 0 && (totals.value = mem_zeros(rows.data.nrows, sizeof(*totals.value))) == NULL)
         rc = error_nomem(&err, "values of the rows");
-    while (rc == 0 && (more = rows_next(&rows, &err)) > 0)
-        rc = add_batch(&rows, score, &totals, &err);
-    rc = rc || more < 0 ? -1 : print_result(&rows, common.json, score, &totals, &err);
+    if (rc == 0)
+        rc = all_batches(&rows, score, 1, &totals, &err);
+    if (rc == 0 && reference)
+        rc = less_reference(&common, &setup, reference, rows.data.nrows, &totals, &err);
+    if (rc == 0)
+        rc = print_result(&rows, common.json,
+                          score       ? "score"
+                          : reference ? "log-ratio"
+                                      : "logprob",
+                          score       ? "score"
+                          : reference ? "log-ratio of the answer to the reference"
+                                      : "log-probability of the answer",
+                          &totals, &err);
     free(totals.value);
     rows_close(&rows);
     return rc ? cli_fail(&err) : 0;
@@ -117,7 +162,8 @@ const struct command command_eval = {
     "MODEL DATA.jsonl",
     "Measures a model on data: perplexity, or how often it prefers the better answer.",
     "Completions and texts give the perplexity of their predicted tokens. Pairs and ranked lists give the share of\n"
-    "pairs in which the better answer has the higher score (a model with a score head) or log-probability.",
+    "pairs in which the better answer has the higher score (a model with a score head) or log-probability; with\n"
+    "--reference the higher log-probability less the reference's, which is what dpo trains.",
     CLI_BACKEND | CLI_JSON,
     run,
 };

@@ -30,7 +30,7 @@ static void print_model(const struct plan_model *m, struct buffer *out) {
         out->failed = true;
     else
         buffer_printf(out, "  %-10s %-20s %-7s %-6s %10s parameters %10s\n", m->role,
-                      m->shares ? "(shares the model)" : m->use->from, m->use->source.trainable ? "trained" : m->early ? "early" : "frozen",
+                      m->shares ? "(shares the model)" : m->use->from, m->use->source.trainable ? "trained" : "frozen",
                       head_name(m->use->source.head), count.data, size.data);
     buffer_free(&count);
     buffer_free(&size);
@@ -72,9 +72,10 @@ static void json_text(const char *text, struct buffer *out) {
 static void json_model(const struct plan_model *m, struct buffer *out) {
     buffer_printf(out, "{\"role\": \"%s\", \"from\": ", m->role);
     json_text(m->use->from, out);
-    buffer_printf(out, ", \"shared\": %s, \"early\": %s, \"trainable\": %s, \"head\": \"%s\", \"parameters\": %llu, \"bytes\": %llu}",
-                  m->shares ? "true" : "false", m->early ? "true" : "false", m->use->source.trainable ? "true" : "false",
+    buffer_printf(out, ", \"shared\": %s, \"trainable\": %s, \"head\": \"%s\", \"parameters\": %llu, \"bytes\": %llu, ",
+                  m->shares ? "true" : "false", m->use->source.trainable ? "true" : "false",
                   head_name(m->use->source.head), (unsigned long long)m->parameters, (unsigned long long)m->bytes);
+    buffer_printf(out, "\"early\": %s}", m->early ? "true" : "false");
 }
 
 void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit, struct buffer *out) {

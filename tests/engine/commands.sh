@@ -49,6 +49,12 @@ run eval "$models/tiny-llama-rm" "$work/pairs.jsonl" --json
 ok "accuracy by score" prints '"pairs": 2, "by": "score"}'
 run eval "$models/tiny-llama" "$work/pairs.jsonl" --json
 ok "accuracy by log-probability" prints '"pairs": 2, "by": "logprob"}'
+run eval "$models/tiny-llama" "$work/pairs.jsonl" --reference "$models/tiny-llama" --json
+ok "no answer gains on the model itself" prints '{"accuracy": 0.5, "pairs": 2, "by": "log-ratio"}'
+run eval "$models/tiny-llama" "$work/ids.jsonl" --reference "$models/tiny-llama"
+ok "a reference is for pairs" refused 2
+run eval "$models/tiny-llama-rm" "$work/pairs.jsonl" --reference "$models/tiny-llama"
+ok "a score needs no reference" refused 2
 
 printf '%s\n' '{"input_ids":[1,2]}' '{"input_ids":[1,512]}' >"$work/bad.jsonl"
 for c in logprobs eval; do

@@ -74,6 +74,37 @@ START_TEST(shared_critic_costs_a_head) {
 }
 END_TEST
 
+/* Of given data the reference's log-probabilities are computed once, before there is an optimizer. */
+START_TEST(early_reference_takes_no_room) {
+    static const char offline[] = "rein: 1\noutput: out\nmodels:\n"
+                                  "  tiny: {config: " SOURCE_DIR "/conf/demo/model, init: random}\n"
+                                  "stages:\n  - name: prefer\n    algorithm: {use: dpo}\n    model: {from: tiny}\n"
+                                  "    reference: {from: tiny}\n"
+                                  "    data: {train: " SOURCE_DIR "/conf/demo/data/pairs.jsonl}\n";
+    struct plan plan;
+    struct buffer out = {0};
+
+    load(NULL, 0);
+    ck_assert_msg(plan_create(&p, UINT64_MAX, &plan, &err) == 0, "%s", err.text);
+    ck_assert(!plan.stages[0].models[1].early); /* ppo asks it after every rollout */
+    plan_free(&plan);
+    pipeline_free(&p);
+    ck_assert_int_eq(file_write(path, offline, sizeof(offline) - 1, &err), 0);
+    ck_assert_msg(pipeline_load(path, NULL, 0, registry, &p, &err) == 0, "%s", err.text);
+    ck_assert_msg(plan_create(&p, UINT64_MAX, &plan, &err) == 0, "%s", err.text);
+    ck_assert(plan.stages[0].models[1].early);
+    ck_assert_uint_gt(plan.stages[0].models[1].bytes, 0);
+    ck_assert_uint_eq(plan.stages[0].bytes, plan.stages[0].models[0].bytes);
+    plan_print(&plan, UINT64_MAX, &out);
+    ck_assert_ptr_nonnull(strstr(out.data, "before the first step"));
+    plan_json(&plan, &p, UINT64_MAX, &out);
+    ck_assert_ptr_nonnull(strstr(out.data, "\"early\": true}"));
+    buffer_free(&out);
+    plan_free(&plan);
+    pipeline_free(&p);
+}
+END_TEST
+
 START_TEST(what_cannot_fit_is_refused) {
     struct plan plan;
 
@@ -111,6 +142,7 @@ int main(void) {
     log_set_level(LOG_ERROR);
     tcase_add_test(t, adds_up);
     tcase_add_test(t, shared_critic_costs_a_head);
+    tcase_add_test(t, early_reference_takes_no_room);
     tcase_add_test(t, what_cannot_fit_is_refused);
     tcase_add_test(t, there_is_memory);
     tcase_add_test(t, tables_of_the_sections);

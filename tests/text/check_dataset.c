@@ -124,6 +124,30 @@ static void expect(const char *text, const struct tokenizer *t, const struct dat
     dataset_free(&d);
 }
 
+/* Where labels are wanted, a pair is a good completion and a bad one; and labelled lines may stand beside it. */
+START_TEST(pairs_are_taken_apart_for_labels) {
+    struct dataset_options o = options_for(chat);
+    struct dataset d;
+    struct error err = {0};
+
+    o.kinds = REIN_DATA_LABELLED;
+    expect("{\"prompt\": \"The\", \"chosen\": \" sea\", \"rejected\": \" boat\"}\n"
+           "{\"prompt\": \"The\", \"completion\": \" sea\", \"label\": false}",
+           chat, &o, REIN_DATA_LABELLED,
+           "-0[The| sea<|end|>] label 1;-1[The| boat<|end|>] label 0;-0[The| sea<|end|>] label 0;");
+    ck_assert_int_eq(load("{\"prompt\": \"The\", \"completion\": \" sea\"}", &o, &d, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "labelled completions {prompt, completion, label}"));
+    o.max_length = 12; /* too long for one is too long for both */
+    expect("{\"prompt\": \"The\", \"chosen\": \" sea\", \"rejected\": \" boat boat boat boat boat boat boat boat boat boat boat boat\"}\n"
+           "{\"prompt\": \"The\", \"chosen\": \" sea\", \"rejected\": \" sea\"}",
+           chat, &o, REIN_DATA_LABELLED, "-0[The| sea<|end|>] label 1;-1[The| sea<|end|>] label 0;");
+    o.kinds |= REIN_DATA_PAIRS;
+    o.max_length = 0;
+    expect("{\"prompt\": \"The\", \"chosen\": \" sea\", \"rejected\": \" boat\"}", chat, &o, REIN_DATA_PAIRS,
+           "+0[The| sea<|end|>]x1[The| boat<|end|>];");
+}
+END_TEST
+
 #define U(text) "<|im_start|>user\n" text "<|im_end|>\n"
 #define A       "<|im_start|>assistant\n"
 
@@ -484,6 +508,7 @@ int main(void) {
 
     tcase_set_timeout(c, 60);
     tcase_add_unchecked_fixture(c, setup, teardown);
+    tcase_add_test(c, pairs_are_taken_apart_for_labels);
     tcase_add_test(c, strings_of_every_shape);
     tcase_add_test(c, bos_once_and_eos_as_wanted);
     tcase_add_test(c, message_lists_are_templated);
