@@ -93,7 +93,10 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
     b->view.sums = w->part->learner->needs.sums ? w->sums : NULL;
     if (learner_loss(w->part->learner, b, metrics_page_open(&w->step->page), &loss, err) != 0)
         return -1;
-    w->out->loss += weight * loss;
+    /* an evaluation is of one algorithm, and of its own loss */
+    w->out->loss += (w->request->eval ? 1 : weight) * loss;
+    if (*w->part->learner->prefix != '\0')
+        metrics_add(&w->out->metrics, w->prefix, "loss", REIN_METRIC_SUM, loss, 1);
     w->out->tokens += b->packed.offset[b->packed.count];
     metrics_merge(&w->out->metrics, w->prefix, &w->step->page.table);
     if (w->how.best)
