@@ -36,14 +36,16 @@ static void describe(const struct rollout *x, const char *prefix, struct metrics
     double rewards = 0, unmasked = 0, kl = 0;
 
     for (uint32_t r = 0; r < s->rows; r++) {
-        const double length = samples_row_tokens(s, r), counted = samples_unmasked(s, r) > 0;
+        const double length = samples_row_tokens(s, r);
 
         metrics_add(m, prefix, "completions/mean_length", REIN_METRIC_MEAN, length, 1);
         metrics_add(m, prefix, "completions/min_length", REIN_METRIC_MIN, length, 1);
         metrics_add(m, prefix, "completions/max_length", REIN_METRIC_MAX, length, 1);
         metrics_add(m, prefix, "completions/clipped_ratio", REIN_METRIC_MEAN, !s->ended[r], 1);
-        rewards += counted * (double)s->reward[r];
-        unmasked += counted;
+        if (s->reward == NULL || samples_unmasked(s, r) == 0)
+            continue;
+        rewards += (double)s->reward[r];
+        unmasked++;
     }
     metrics_add(m, prefix, "reward", REIN_METRIC_MEAN, rewards, unmasked);
     if (*prefix == '\0' || s->logp_ref == NULL)

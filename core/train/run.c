@@ -309,7 +309,7 @@ static bool every(int64_t period, uint64_t step) {
 static int evaluate_if_pending(struct run *r, struct error *err) {
     if (!r->at.eval_pending)
         return 0;
-    if (r->evaluate != NULL && r->evaluate(r, err) != 0)
+    if (r->evaluate != NULL && r->eval_data.nunits > 0 && r->evaluate(r, err) != 0)
         return -1;
     r->at.eval_pending = 0;
     return 0;

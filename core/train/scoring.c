@@ -204,7 +204,8 @@ static int mask_row(struct samples *s, uint32_t row, struct error *err) {
     return 0;
 }
 
-/* Rewards are the means over the members that have an opinion; the others are put in their place. */
+/* Rewards are the means over the members that have an opinion; the others are put in their place. A completion that nobody
+ * has an opinion on has none: a 0 would count in the mean that its group is compared with. */
 static int settle(struct samples *s, const uint8_t *said, struct error *err) {
     uint32_t silent = 0;
 
@@ -216,7 +217,7 @@ static int settle(struct samples *s, const uint8_t *said, struct error *err) {
                 sum += (double)s->family[(size_t)k * s->rows + r];
                 n++;
             }
-        s->reward[r] = n > 0 ? (float)(sum / n) : 0;
+        s->reward[r] = n > 0 ? (float)(sum / n) : NAN;
         for (uint32_t k = 0; k < s->members; k++)
             if (!said[(size_t)k * s->rows + r])
                 s->family[(size_t)k * s->rows + r] = s->reward[r];

@@ -174,7 +174,10 @@ static int micro_batch(struct work *w, uint32_t at, bool loaded, struct error *e
     b->view.sums = w->part->learner->needs.sums ? w->sums : NULL;
     if (find_loss(w, at, &loss, err) != 0)
         return -1;
-    w->out->loss += weight * loss;
+    /* an evaluation is of one algorithm, and of its own loss */
+    w->out->loss += (w->request->eval ? 1 : weight) * loss;
+    if (*w->part->learner->prefix != '\0')
+        metrics_add(&w->out->metrics, w->prefix, "loss", REIN_METRIC_SUM, loss, 1);
     w->out->tokens += b->packed.offset[b->packed.count];
     if (w->how.best)
         count_right(w);

@@ -161,8 +161,8 @@ struct rein_experience {
     const uint32_t *unit;     /* [units + 1]: the completions of one prompt */
     const uint8_t *mask;      /* [tokens] or NULL */
     const float *logp_old, *logp_ref, *value_old, *entropy; /* [tokens] or NULL */
-    const float *reward;      /* [rows] */
-    const float *family;      /* [members][rows] */
+    const float *reward;      /* [rows]; NaN: no source has an opinion, and all tokens of the row are masked */
+    const float *family;      /* [members][rows]; NaN likewise */
     const uint8_t *ended;     /* [rows] */
     double max_tokens;
     /* written by prepare() */

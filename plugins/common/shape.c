@@ -27,6 +27,14 @@ static void penalise(const struct rein_experience *e, uint32_t r, int64_t estima
     }
 }
 
+/* No source has an opinion on row r, and the host has masked it. */
+static int is_silent(const struct rein_experience *e, uint32_t r, double score) {
+    for (uint32_t i = e->offset[r]; i < e->offset[r + 1]; i++)
+        if (counts(e->mask, i))
+            return 0;
+    return e->mask && isnan(score);
+}
+
 rein_status shape_rewards(const struct rein_host *host, const struct rein_experience *e,
                           const struct penalty_options *o, struct beta *beta, int none_allowed, double *score,
                           double *reward) {
@@ -37,6 +45,8 @@ rein_status shape_rewards(const struct rein_host *host, const struct rein_experi
     for (uint32_t r = 0; r < e->rows; r++) {
         penalise(e, r, o->kl, beta->now, reward, &s);
         s.ended += e->ended[r] != 0;
+        if (is_silent(e, r, score[r]))
+            continue;
         if (none_allowed && isnan(score[r]))
             continue;
         if (!isfinite(score[r]))

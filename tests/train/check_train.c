@@ -307,6 +307,7 @@ START_TEST(losses_can_be_mixed) {
     ck_assert_uint_eq(fixture_metric(&f, "mean_token_accuracy", loss, 8), 0); /* a sample is always right */
     ck_assert_uint_eq(fixture_metric(&f, "sft/entropy", loss, 8), 4);
     ck_assert_uint_eq(fixture_metric(&f, "objective/kl", loss, 8), 4);
+    ck_assert_uint_eq(fixture_metric(&f, "sft/loss", loss, 8), 4);
     fixture_close(&f);
 }
 END_TEST
@@ -332,6 +333,27 @@ START_TEST(texts_beside_a_rollout_are_learnt_at_temperature_1) {
         fixture_close(&f);
     }
     ck_assert_double_eq_tol(loss[0], loss[1], 1e-6);
+}
+END_TEST
+
+START_TEST(a_weight_is_of_training_alone) {
+    double trained[2], evaluated[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct fixture f;
+        char yaml[1024];
+
+        snprintf(yaml, sizeof(yaml), "algorithms: [{use: sft, weight: %s}]\ndata: {train: %s, eval: %s}\n"
+                                     "train: {steps: 1, batch: 12, lr: 0, shuffle: false}\n", i ? "0.5" : "1", h.sft, h.sft);
+        ck_assert_int_eq(fixture_open(&h, i ? "half" : "one", yaml, &f), 0);
+        run_ok(&f, 1, false);
+        ck_assert_uint_eq(fixture_metric(&f, "loss", &trained[i], 1), 1);
+        ck_assert_uint_eq(fixture_metric(&f, "eval_loss", &evaluated[i], 1), 1);
+        fixture_close(&f);
+    }
+    ck_assert_double_eq_tol(trained[0], 2 * trained[1], 1e-6);
+    ck_assert_double_eq_tol(evaluated[0], trained[0], 1e-6);
+    ck_assert_double_eq_tol(evaluated[1], trained[0], 1e-6);
 }
 END_TEST
 
@@ -379,6 +401,7 @@ int main(void) {
     tcase_add_test(tc, ppo_with_a_shared_trunk_raises_the_reward);
     tcase_add_test(tc, a_critics_warm_up_leaves_the_policy_alone);
     tcase_add_test(tc, losses_can_be_mixed);
+    tcase_add_test(tc, a_weight_is_of_training_alone);
     tcase_add_test(tc, texts_beside_a_rollout_are_learnt_at_temperature_1);
     tcase_add_test(tc, nothing_is_left_of_a_refused_stage);
     tcase_add_test(tc, numbers_that_are_not_finite_end_the_run);

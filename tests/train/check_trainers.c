@@ -299,6 +299,7 @@ static void prepare(struct policy *p) {
     struct error err = {0};
     struct rein_experience e = {.size = sizeof(e),
                                 .rows = s->rows,
+                                .mask = s->mask,
                                 .units = s->rows / p->group,
                                 .tokens = (uint32_t)s->tokens,
                                 .members = 1,
@@ -362,7 +363,7 @@ static void run_grpo(const json_t *golden, const json_t *c, const char *options)
     const json_t *advantages = json_object_get(c, "advantages");
     char yaml[512];
 
-    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 8, .group = 4};
+    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4};
     snprintf(yaml, sizeof(yaml),
              "algorithm: {use: grpo, baseline: group, %s}\nrollout: {prompts: 2, group: 4}\n"
              "data: {train: none}\ntrain: {weight_decay: 0.1}\n",
@@ -396,10 +397,11 @@ static void run_grpo(const json_t *golden, const json_t *c, const char *options)
 }
 
 START_TEST(two_steps_of_grpo_are_trls) {
-    static const char *const options[] = {"loss: dapo, beta: 0.3", "loss: grpo", "loss: cispo, clip_high: 1.05"};
+    static const char *const options[] = {"loss: dapo, beta: 0.3", "loss: grpo", "loss: cispo, clip_high: 1.05",
+                                          "loss: dr_grpo, scale: none"};
     json_t *golden = golden_open("grpo"), *cases = json_object_get(golden, "cases");
 
-    ck_assert_uint_eq(json_array_size(cases), 3);
+    ck_assert_uint_eq(json_array_size(cases), 4);
     run_grpo(golden, json_array_get(cases, (size_t)_i), options[_i]);
     json_decref(golden);
 }
@@ -462,6 +464,38 @@ START_TEST(two_steps_of_ppo_are_trls) {
 }
 END_TEST
 
+/* A completion without a reward does not count among those that the others of its group are compared with. */
+START_TEST(nobody_s_opinion_is_in_no_mean) {
+    json_t *golden = golden_open("grpo"), *c = json_array_get(json_object_get(golden, "cases"), 1);
+    const char *const kinds[] = {"grpo, baseline: group", "grpo, baseline: value", "ppo"};
+    static struct policy p;
+    struct samples *s = &p.samples;
+    char yaml[512];
+
+    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4};
+    snprintf(yaml, sizeof(yaml), "algorithm: {use: %s}\nrollout: {prompts: 2, group: 4}\ndata: {train: none}\n",
+             kinds[_i]);
+    open_policy(&p, golden, "silent", yaml, 1e-2);
+    make_rollout(golden, 4, json_object_get(golden, "rewards"), s);
+    s->logp_old = samples_array(s->tokens, NULL);
+    s->logp_ref = samples_array(s->tokens, NULL);
+    s->value_old = samples_array(s->tokens, NULL);
+    s->mask = mem_zeros(s->tokens, 1);
+    memset(s->mask, 1, s->tokens);
+    memset(s->mask + s->offset[2], 0, samples_row_tokens(s, 2));
+    s->reward[2] = s->family[2] = NAN;
+    prepare(&p);
+    for (uint64_t i = 0; i < s->tokens; i++)
+        ck_assert(isfinite(s->advantage[i]) && (s->mask[i] || s->advantage[i] == 0));
+    compare_number(metric(&p.metrics, "objective/scores"), 3.75 / 7, 1, 1e-6, &p.worst.metrics, "mean score");
+    if (_i == 0) /* rewards 1, 0.25 and 2: mean 13/12, deviation 0.878 */
+        compare_number((double)s->advantage[0], (1 - 13. / 12) / (0.8779711460710615 + 1e-4), 1, 1e-6, &p.worst.metrics,
+                       "advantage");
+    close_policy(&p);
+    json_decref(golden);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("trainers");
     TCase *tc = tcase_create("trainers");
@@ -474,8 +508,9 @@ int main(void) {
     tcase_add_loop_test(tc, sft_is_trls, 0, 2);
     tcase_add_loop_test(tc, rm_is_trls, 0, 2);
     tcase_add_loop_test(tc, dpo_is_trls, 0, 2);
-    tcase_add_loop_test(tc, two_steps_of_grpo_are_trls, 0, 3);
+    tcase_add_loop_test(tc, two_steps_of_grpo_are_trls, 0, 4);
     tcase_add_loop_test(tc, two_steps_of_ppo_are_trls, 0, 2);
+    tcase_add_loop_test(tc, nobody_s_opinion_is_in_no_mean, 0, 3);
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);
     harness_close(&harness);

@@ -41,6 +41,7 @@ ROLLOUT_REWARDS = [1.0, 0.25, -0.5, 2.0, 0.0, 0.0, 1.5, -1.0]
 # no completion holds the end token but at its end; two of them were cut off before it
 ROLLOUT_LENGTHS = [6, 1, 3, 8, 4, 8, 2, 5]
 ROLLOUT_CUT = [3, 5]
+ROLLOUT_MAX = 10
 
 
 class Wide:
@@ -139,7 +140,7 @@ def group_relative(folder, loss, special):
 
     options = dict(max_steps=2, learning_rate=2e-2, lr_scheduler_type="constant", weight_decay=0.1, max_grad_norm=1.0,
                    optim="adamw_torch", per_device_train_batch_size=len(rows), num_generations=ROLLOUT_GROUP,
-                   num_iterations=2, max_completion_length=max(ROLLOUT_LENGTHS), temperature=0.75, shuffle_dataset=False,
+                   num_iterations=2, max_completion_length=ROLLOUT_MAX, temperature=0.75, shuffle_dataset=False,
                    loss_type=loss, output_dir=folder, **COMMON)
     options.update(special)
     trainer = Trainer(model, reward, trl.GRPOConfig(**options), processing_class=tokenizer, rollout_func=rollout,
@@ -169,7 +170,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if kind == "grpo":
             cases = [group_relative(folder, loss, special) for loss, special in (
-                ("dapo", dict(beta=0.3)), ("grpo", dict(beta=0.0)), ("cispo", dict(epsilon_high=1.05)))]
+                ("dapo", dict(beta=0.3)), ("grpo", dict(beta=0.0)), ("cispo", dict(epsilon_high=1.05)),
+                ("dr_grpo", dict(scale_rewards="none")))]
             result = dict(prompts=ROLLOUT_PROMPTS, group=ROLLOUT_GROUP, completions=completions(),
                           rewards=ROLLOUT_REWARDS, cases=cases)
         else:
