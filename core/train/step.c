@@ -132,13 +132,14 @@ static int measure(struct work *w, bool *reusable, struct error *err) {
 static int run_part(struct step *s, const struct step_request *r, const struct step_part *part, uint64_t done,
                     uint64_t total, struct step_result *out, struct error *err) {
     struct work w = {.step = s, .request = r, .part = part, .out = out};
+    const bool sampled = (part->learner->needs.data & REIN_DATA_PROMPTS) != 0;
     bool loaded = false;
 
     batch_norms(part->samples, part->units, part->count, &w.norms);
     if (r->max_tokens > 0)
         w.norms.max_tokens = r->max_tokens;
     w.how = (struct trainer_forward){.needs = part->learner->needs.needs,
-                                     .temperature = r->temperature,
+                                     .temperature = sampled ? r->temperature : 1,
                                      .best = !r->on_policy && learner_needs(part->learner, REIN_NEED_LOGP)};
     snprintf(w.prefix, sizeof(w.prefix), "%s%.50s", r->eval ? "eval_" : "", part->learner->prefix);
     if (part->learner->needs.sums > 0 && measure(&w, &loaded, err) != 0)

@@ -22,7 +22,7 @@ struct step_request {
     const struct step_part *parts;
     size_t count;
     uint32_t micro;               /* units at once */
-    double temperature;
+    double temperature;           /* of the rollout; given data is read at 1 */
     double max_tokens;            /* of a rollout; 0: the longest row's */
     double factor;                /* of the learning rates */
     bool eval;                    /* no derivatives, no update; metrics are prefixed eval_ */
