@@ -111,7 +111,7 @@ struct rein_batch {
 
     /* per token, [tokens] */
     const uint8_t *mask;      /* 1: counts towards the loss. Masked tokens may hold NaN: do not read them */
-    const float *logp;        /* trained model; divided by the rollout's temperature, as are old and ref */
+    const float *logp;        /* trained model; of a rollout at its temperature, as are old and ref */
     const float *logp_old;    /* the policy that sampled */
     const float *logp_ref;    /* the frozen reference */
     const float *value;       /* V before token i is taken: V(prompt) = value[offset[r]] */

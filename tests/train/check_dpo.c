@@ -121,6 +121,30 @@ START_TEST(kto_tells_good_from_bad) {
 }
 END_TEST
 
+/* Beside an algorithm that samples at another temperature, given data is read at 1 by policy and reference alike, and a
+ * reference that only it needs is let go. */
+START_TEST(mixed_into_ppo_it_starts_at_the_reference_too) {
+    for (int shared = 0; shared < 2; shared++) {
+        char yaml[2048], name[32];
+        struct fixture f;
+
+        snprintf(name, sizeof(name), "mixed-%d", shared);
+        snprintf(yaml, sizeof(yaml),
+                 "algorithms: [{use: ppo, beta: %s}, {use: dpo, weight: 0.5, data: %s}]\nreference: 'yes'\ncritic: share\n"
+                 "data: {train: %s}\nrewards: [{use: rule, kind: length}]\n"
+                 "rollout: {prompts: 4, max_tokens: 4, temperature: 0.5}\n"
+                 "train: {steps: 3, epochs: 1, batch: 4, lr: 1.0e-3}\n",
+                 shared ? "0.05" : "0", h.pairs, h.prompts);
+        ck_assert_int_eq(fixture_open(&h, name, yaml, &f), 0);
+        ck_assert(stage_keeps_reference(&f.stage) == (shared == 1));
+        run_ok(&f, false);
+        ck_assert_double_eq_tol(first(&f, "dpo/rewards/chosen"), 0, 1e-6);
+        ck_assert_double_gt(fabs(last(&f, "dpo/rewards/chosen")), 1e-5);
+        fixture_close(&f);
+    }
+}
+END_TEST
+
 /* Losses, sums and gradients are those of the step, however it is cut. */
 START_TEST(micro_batches_make_no_difference) {
     static const char *const losses[] = {"sigmoid", "orpo", "simpo", "kto"};
@@ -339,6 +363,7 @@ int main(void) {
     tcase_add_test(tc, before_the_first_step_the_policy_is_the_reference);
     tcase_add_test(tc, every_loss_raises_the_margin);
     tcase_add_test(tc, kto_tells_good_from_bad);
+    tcase_add_test(tc, mixed_into_ppo_it_starts_at_the_reference_too);
     tcase_add_test(tc, micro_batches_make_no_difference);
     tcase_add_test(tc, a_stopped_run_goes_on_with_the_same_bits);
     tcase_add_test(tc, the_reference_is_let_go_when_the_data_is_read);
