@@ -169,7 +169,7 @@ void pipeline_free(struct pipeline *p) {
 
 const struct stage *pipeline_stage(const struct pipeline *p, const char *name) {
     for (size_t i = 0; i < p->nstages; i++)
-        if (strcmp(p->stages[i].name, name) == 0)
+        if (strcmp(p->stages[i].name, name) == 0 || models_names_average(&p->stages[i], name))
             return &p->stages[i];
     return NULL;
 }

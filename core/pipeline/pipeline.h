@@ -39,7 +39,7 @@ int pipeline_load(const char *path, const char *const *sets, size_t nsets, struc
                   struct pipeline *out, struct error *err);
 void pipeline_free(struct pipeline *p);
 
-/* The stage of that name, or NULL. */
+/* The stage that writes the model of that name (its own, or NAME/ema), or NULL. */
 const struct stage *pipeline_stage(const struct pipeline *p, const char *name);
 
 #endif

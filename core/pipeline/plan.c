@@ -30,7 +30,8 @@ static const struct stage *writer(const struct pipeline *p, const struct model_u
     const struct stage *s = use->share ? NULL : pipeline_stage(p, use->from);
     const size_t length = s ? strlen(s->output) : 0;
 
-    return s && strncmp(use->source.path, s->output, length) == 0 && strcmp(use->source.path + length, "/model") == 0
+    return s && strncmp(use->source.path, s->output, length) == 0 &&
+                   (strcmp(use->source.path + length, "/model") == 0 || strcmp(use->source.path + length, "/ema") == 0)
                ? s : NULL;
 }
 
@@ -140,6 +141,8 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         }
         m->bytes = memory.weights + memory.training;
     }
+    if (use == &ps->stage->model && ps->stage->train.ema > 0)
+        m->bytes += 4 * m->parameters;
     ps->bytes += m->bytes;
     return check_head(w, ps->stage, use, o);
 }

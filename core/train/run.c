@@ -143,6 +143,8 @@ int run_open(const struct stage *s, const struct stage_env *env, struct run **ou
     if (trainer_open(s, env, needs, r->lr, &r->trainer, err) != 0 || open_data(r, err) != 0 ||
         settle_steps(r, err) != 0 || open_references(r, err) != 0)
         goto fail;
+    if (s->train.ema > 0 && average_create(r->trainer.optimizer, OWNER_ACTOR, s->train.ema, &r->average, err) != 0)
+        goto fail;
     *out = r;
     return 0;
 fail:
@@ -165,6 +167,7 @@ void run_close(struct run *r) {
     samples_free(&r->eval);
     dataset_free(&r->eval_data);
     step_free(&r->step);
+    average_free(r->average);
     trainer_close(&r->trainer);
     free(r);
 }
@@ -267,6 +270,8 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
         .on_policy = r->stage->on_policy, .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)
+        return -1;
+    if (r->average != NULL && r->result.updated && !what->critic_only && average_update(r->average, err) != 0)
         return -1;
     r->at.step++;
     r->at.tokens += r->result.tokens;

@@ -40,6 +40,8 @@ static const struct rein_param train_rows[] = {
      .doc = "Decay biases and norm weights too."},
     {TRAIN(max_grad_norm, REAL), .dflt = "1", .min = 0, .max = 1e9,
      .doc = "Each model's gradient is scaled down to this norm; 0 for no limit."},
+    {TRAIN(ema, REAL), .dflt = "0", .min = 0, .max = 0.9999999,
+     .doc = "Keep a moving average of the model with this decay (0.992, say), written beside it; 0 for none."},
     {TRAIN(eval_every, INT), .dflt = "0", .min = 0, .max = 1e9, .unit = "steps",
      .doc = "Evaluate each time this many steps are done, and at the end; 0 for the end only."},
     {TRAIN(shuffle, BOOL), .dflt = "true", .doc = "A new order of the rows in each epoch, from the seed."},

@@ -31,6 +31,8 @@ static json_t *fingerprint(const struct run *r) {
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "stage", r->stage->name, "seed", (json_int_t)r->env->seed, "steps",
                             (json_int_t)r->total, "parameters", (json_int_t)optimizer_elements(r->trainer.optimizer));
 
+    if (out != NULL && r->average != NULL)
+        json_object_set_new(out, "ema", json_real(r->stage->train.ema));
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
 
@@ -128,6 +130,17 @@ static int put_algorithms(struct run *r, struct checkpoint_writer *w, uint32_t *
     return 0;
 }
 
+static int put_average(struct run *r, struct checkpoint_writer *w, struct error *err) {
+    int rc;
+
+    if (r->average == NULL)
+        return 0;
+    average_swap(r->average);
+    rc = checkpoint_put_weights(w, "ema", r->trainer.optimizer, err);
+    average_swap(r->average);
+    return rc;
+}
+
 static int put_rollout(struct run *r, struct checkpoint_writer *w, struct error *err) {
     struct buffer bytes = {0};
     int rc;
@@ -150,7 +163,7 @@ int state_save(struct run *r, struct error *err) {
     if (checkpoint_put_optimizer(&w, "model", r->trainer.optimizer, err) != 0 ||
         (r->trainer.critic_optimizer != NULL &&
          checkpoint_put_optimizer(&w, "critic", r->trainer.critic_optimizer, err) != 0) ||
-        put_algorithms(r, &w, versions, err) != 0 || put_rollout(r, &w, err) != 0 ||
+        put_average(r, &w, err) != 0 || put_algorithms(r, &w, versions, err) != 0 || put_rollout(r, &w, err) != 0 ||
         put_state(r, &w, versions, err) != 0) {
         checkpoint_abort(&w);
         return -1;
@@ -173,6 +186,7 @@ static int compare(const struct run *r, const json_t *was, const char *path, str
                              : strcmp(name, "steps") == 0           ? "the number of steps"
                              : strcmp(name, "parameters") == 0      ? "the model"
                              : strcmp(name, "seed") == 0            ? "the seed"
+                             : strcmp(name, "ema") == 0             ? "train.ema"
                                                                     : "the stage");
     }
     json_decref(now);
@@ -196,6 +210,17 @@ static int get_algorithms(struct run *r, const char *path, const json_t *version
             return -1;
     }
     return 0;
+}
+
+static int get_average(struct run *r, const char *path, struct error *err) {
+    int rc;
+
+    if (r->average == NULL)
+        return 0;
+    average_swap(r->average);
+    rc = checkpoint_get_weights(path, "ema", r->trainer.optimizer, err);
+    average_swap(r->average);
+    return rc;
 }
 
 static int get_rollout(struct run *r, const char *path, struct error *err) {
@@ -226,7 +251,7 @@ static int load(struct run *r, const char *path, const json_t *root, struct erro
         checkpoint_get_optimizer(path, "model", r->trainer.optimizer, err) != 0 ||
         (r->trainer.critic_optimizer != NULL &&
          checkpoint_get_optimizer(path, "critic", r->trainer.critic_optimizer, err) != 0) ||
-        get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
+        get_average(r, path, err) != 0 || get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
         return -1;
     trainer_touch(&r->trainer);
     log_info("%s: going on from %s", r->stage->name, path);
