@@ -17,7 +17,8 @@ EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk co
 
 pipelinesdir = $(pkgdatadir)/pipelines
 dist_pipelines_DATA = conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml \
-    conf/pipelines/grpo-group.yaml
+    conf/pipelines/grpo-group.yaml conf/pipelines/grpo.yaml conf/pipelines/grpo-dropout.yaml conf/pipelines/rloo.yaml \
+    conf/pipelines/reinforce.yaml conf/pipelines/ppo.yaml conf/pipelines/ppo-mixed.yaml conf/pipelines/ppo-seed.yaml
 dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py conf/pipelines/prepare_addition.py
 EXTRA_DIST += conf/packaging/README.md conf/packaging/debian/control conf/packaging/debian/rules \
 	conf/packaging/debian/rein.install conf/packaging/debian/rein-dev.install conf/packaging/debian/changelog \

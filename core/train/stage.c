@@ -18,7 +18,7 @@ static const struct rein_param train_rows[] = {
     {TRAIN(steps, INT), .min = 0, .max = 1e9, .unit = "steps",
      .doc = "Optimiser steps; left out, as many as the epochs give. Needed where the model samples its own data."},
     {TRAIN(batch, INT), .dflt = "8", .min = 1, .max = 1e6, .unit = "rows",
-     .doc = "Completions, pairs or lists of an optimiser step, where the data is given."},
+     .doc = "Completions, pairs or lists of an optimiser step, where the data is given; beside one that samples, of each other one."},
     {TRAIN(micro_batch, INT), .dflt = "0", .min = 0, .max = 1e6, .unit = "rows",
      .doc = "How many of them are computed at once: less memory, the same result; 0 for all."},
     {TRAIN(minibatch, INT), .min = 0, .max = 1e6, .unit = "completions",

@@ -4,3 +4,5 @@ EXTRA_DIST += tests/cli/files.sh
 if HAVE_CHECK
 TESTS += tests/cli/files.sh
 endif
+TESTS += tests/cli/sampling_pipelines.sh
+EXTRA_DIST += tests/cli/sampling_pipelines.sh

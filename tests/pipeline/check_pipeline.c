@@ -139,6 +139,17 @@ START_TEST(resolves_an_average) {
 }
 END_TEST
 
+START_TEST(rows_beside_completions_have_their_own_number) {
+    static const char *const sets[] = {"align.train.batch=3"};
+
+    ck_assert_int_eq(load("algorithm: {use: ppo, clip: 0.2}", "algorithms: [{use: ppo}, {use: sft, data: sft.jsonl}]", sets, 1), 0);
+    ck_assert_int_eq(p.stages[2].train.batch, 3);
+    ck_assert_int_eq(p.stages[2].train.minibatch, 4);
+    pipeline_free(&p);
+    ck_assert_int_eq(load("", "", sets, 1), -1);
+}
+END_TEST
+
 START_TEST(accepts) {
     static const char *const changes[][2] = {
         {"critic: {from: judge, head: value, lr: 5.0e-6}", "critic: {share: policy, warmup_steps: 3}"},
@@ -219,6 +230,7 @@ int main(void) {
     tcase_add_loop_test(t, accepts, 0, 10);
     tcase_add_test(t, resolves);
     tcase_add_test(t, resolves_an_average);
+    tcase_add_test(t, rows_beside_completions_have_their_own_number);
     tcase_add_test(t, sets);
     tcase_add_test(t, written_and_read_again);
     suite_add_tcase(s, t);
