@@ -29,6 +29,30 @@ for p in ppo ppo-mixed ppo-seed rloo reinforce grpo grpo-dropout grpo-group; do
     ok "$p: leaves its metrics" [ "$(grep -c '"step"' "$work/run-$p/$stage/metrics.jsonl")" -ge 2 ]
 done
 
+ok "a moving average lies beside the model" [ -s "$work/run-ppo/align/ema/model.safetensors" ]
+cat >"$work/average.yaml" <<EOF
+rein: 1
+output: average
+models:
+  base: {config: $here/conf/demo/model, init: random}
+stages:
+  - name: first
+    algorithm: {use: sft}
+    model: {from: base}
+    data: {train: $here/conf/demo/data/sft.jsonl, limit: 16}
+    train: {steps: 3, lr: 1.0e-2, ema: 0.5}
+  - name: second
+    algorithm: {use: sft}
+    model: {from: first/ema}
+    data: {train: $here/conf/demo/data/sft.jsonl, limit: 16}
+    train: {steps: 1, lr: 0}
+EOF
+run run "$work/average.yaml" --quiet
+ok "a later stage starts from an average" cmp "$work/average/first/ema/model.safetensors" "$work/average/second/model/model.safetensors"
+ok "which is not the model" [ -n "$(cmp "$work/average/first/ema/model.safetensors" "$work/average/first/model/model.safetensors")" ]
+run run "$work/average/pipeline.yaml" --set "output=$work/again" --quiet
+ok "and the pipeline as written says so again" cmp "$work/average/second/model/model.safetensors" "$work/again/second/model/model.safetensors"
+
 if command -v python3 >/dev/null; then
     ok "the sums are made" python3 "$pipelines/prepare_addition.py" "$work/sums" 2>/dev/null
     # both files as "smaller larger"; a sum in both would be there once more than its two orders
