@@ -17,9 +17,10 @@ dist_demomodel_DATA = conf/demo/model/config.json conf/demo/model/tokenizer.json
 EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk conf/demo/make_tokenizer.py
 
 pipelinesdir = $(pkgdatadir)/pipelines
-dist_pipelines_DATA = conf/pipelines/dpo.yaml conf/pipelines/grpo-group.yaml conf/pipelines/rm-ranked.yaml \
-	conf/pipelines/rm.yaml conf/pipelines/sft.yaml \
-	conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
+dist_pipelines_DATA = conf/pipelines/dpo.yaml conf/pipelines/grpo-dropout.yaml conf/pipelines/grpo-group.yaml \
+	conf/pipelines/grpo.yaml conf/pipelines/ppo-mixed.yaml conf/pipelines/ppo-seed.yaml conf/pipelines/ppo.yaml \
+	conf/pipelines/reinforce.yaml conf/pipelines/rloo.yaml conf/pipelines/rm-ranked.yaml conf/pipelines/rm.yaml \
+	conf/pipelines/sft.yaml conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
 dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py conf/pipelines/prepare_addition.py
 EXTRA_DIST += conf/packaging/README.md conf/packaging/debian/control conf/packaging/debian/rules \
 	conf/packaging/debian/rein.install conf/packaging/debian/rein-dev.install conf/packaging/debian/changelog \

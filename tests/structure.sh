@@ -86,5 +86,13 @@ offenders=$(grep -nE '(^|[^a-z_])(dlclose|abort|exit|setlocale|system|popen) ?\(
     grep -v '^core/conform/\|_exit')
 ok "nobody unloads code, aborts or changes the locale" "$offenders"
 
+# the tests that tests/pitfalls.md names are there
+offenders=$(
+    sed -n 's/^| [0-9].*| \([^|]*\) |$/\1/p' tests/pitfalls.md | grep -o '`[a-z_0-9]*_[a-z_0-9]*`' | tr -d '`' | sort -u | while read -r name; do
+        grep -rqE "START_TEST\\($name\\)" tests --include=*.c || case $name in sampling_logp_difference) ;; *) echo "$name" ;; esac
+    done
+)
+ok "every test that pitfalls.md names is there" "$offenders"
+
 echo "1..$tests"
 exit $failed

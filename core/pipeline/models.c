@@ -106,6 +106,12 @@ static int unknown(struct build *b, const struct stage *s, const struct node *at
                       suggest_text(&near, hint, sizeof(hint)));
 }
 
+bool models_names_average(const struct stage *s, const char *name) {
+    const size_t length = strlen(s->name);
+
+    return strncmp(name, s->name, length) == 0 && strcmp(name + length, "/ema") == 0;
+}
+
 int models_resolve(struct build *b, const struct stage *s, const struct node *at, const char *name,
                    struct model_source *source, const struct stage **stage) {
     const char *path;
@@ -113,13 +119,17 @@ int models_resolve(struct build *b, const struct stage *s, const struct node *at
 
     *stage = NULL;
     for (const struct stage *t = b->p->stages; t < b->p->stages + b->p->nstages; t++) {
-        if (strcmp(t->name, name) != 0)
+        const bool average = models_names_average(t, name);
+
+        if (strcmp(t->name, name) != 0 && !average)
             continue;
         if (t == s)
             return build_fail(b, s, at, "it cannot start from itself");
         if (t > s)
-            return build_fail(b, s, at, "stage '%s' runs later: only earlier stages can be named", name);
-        buffer_printf(&made, "%s/model", t->output);
+            return build_fail(b, s, at, "stage '%s' runs later: only earlier stages can be named", t->name);
+        if (average && t->train.ema <= 0)
+            return build_fail(b, s, at, "stage '%s' keeps no average: it has no train.ema", t->name);
+        buffer_printf(&made, "%s/%s", t->output, average ? "ema" : "model");
         source->path = made.failed ? NULL : arena_strdup(b->arena, made.data);
         buffer_free(&made);
         *stage = t;

@@ -10,7 +10,10 @@ extern const struct params models_params; /* an entry of models: */
 
 int models_read(struct build *b, const struct node *section); /* section may be NULL */
 
-/* What a name stands for: an earlier stage, a model above, a Hugging Face folder or a .gguf file, in this order. Fills
+/* Is it NAME/ema, the moving average that stage NAME keeps? */
+bool models_names_average(const struct stage *s, const char *name);
+
+/* What a name stands for: an earlier stage (or NAME/ema), a model above, a Hugging Face folder or a .gguf file, in this order. Fills
  * source->path, random and seed. *stage is the earlier stage, or NULL. `s` is one of p->stages. */
 int models_resolve(struct build *b, const struct stage *s, const struct node *at, const char *name,
                    struct model_source *source, const struct stage **stage);

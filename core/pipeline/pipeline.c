@@ -169,7 +169,7 @@ void pipeline_free(struct pipeline *p) {
 
 const struct stage *pipeline_stage(const struct pipeline *p, const char *name) {
     for (size_t i = 0; i < p->nstages; i++)
-        if (strcmp(p->stages[i].name, name) == 0)
+        if (strcmp(p->stages[i].name, name) == 0 || models_names_average(&p->stages[i], name))
             return &p->stages[i];
     return NULL;
 }
@@ -178,7 +178,8 @@ const struct stage *pipeline_writer(const struct pipeline *p, const struct model
     const struct stage *s = use->share ? NULL : pipeline_stage(p, use->from);
     const size_t length = s ? strlen(s->output) : 0;
 
-    return s && strncmp(use->source.path, s->output, length) == 0 && strcmp(use->source.path + length, "/model") == 0
+    return s && strncmp(use->source.path, s->output, length) == 0 &&
+                   (strcmp(use->source.path + length, "/model") == 0 || strcmp(use->source.path + length, "/ema") == 0)
                ? s : NULL;
 }
 

@@ -44,7 +44,7 @@ const struct stage *pipeline_writer(const struct pipeline *p, const struct model
 /* The score heads that a model has before it is opened (0: none yet), and whether the place of its scores is kept with
  * it. A stage still to come counts as done; files that cannot be read as having both. */
 void pipeline_heads(const struct pipeline *p, const struct model_use *use, uint32_t *heads, bool *standard);
-/* The stage of that name, or NULL. */
+/* The stage that writes the model of that name (its own, or NAME/ema), or NULL. */
 const struct stage *pipeline_stage(const struct pipeline *p, const char *name);
 
 #endif

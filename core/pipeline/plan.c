@@ -170,6 +170,8 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         }
         m->bytes = memory.weights + memory.training;
     }
+    if (use == &ps->stage->model && ps->stage->train.ema > 0)
+        m->bytes += 4 * m->parameters;
     ps->nmodels++;
     if (!m->early)
         ps->bytes += m->bytes;

@@ -228,19 +228,30 @@ static int data_path(struct build *b, struct stage *s, const struct node *at, co
     return 0;
 }
 
+/* The file that one of several algorithms learns from; how it is read, the stage's own `data` says. */
+static int read_own_data(struct build *b, struct stage *s, const struct node *data, const char **out) {
+    const struct node *train = node_get(data, "train");
+    const char *written;
+
+    if (data->type == NODE_MAPPING)
+        return build_fail(b, s, data, "the 'data' of one of several algorithms is a file: write 'data: %.200s'; its other "
+                          "options are those of the stage's 'data'",
+                          train && train->type == NODE_SCALAR ? train->text : "FILE");
+    return node_string(data, &written, b->err) != 0 || data_path(b, s, data, written, out) != 0 ? -1 : 0;
+}
+
 static int add_algorithm(struct build *b, struct stage *s, const struct node *n, bool many) {
     static const char *const alone[] = {"use", NULL}, *const among[] = {"use", "weight", "data", NULL};
     struct stage_algorithm *a = &s->algorithms[s->nalgorithms];
     const struct node *data = node_get(n, "data");
     struct bound bound;
-    const char *written;
 
     if (bind_plugin(b, s, n, REIN_KIND_ALGORITHM, many ? among : alone, &bound) != 0)
         return -1;
     *a = (struct stage_algorithm){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks, .weight = 1};
     if (many && (read_weight(b, s, n, true, &a->weight) != 0))
         return -1;
-    if (many && data && (node_string(data, &written, b->err) != 0 || data_path(b, s, data, written, &a->data) != 0))
+    if (many && data && read_own_data(b, s, data, &a->data) != 0)
         return -1;
     s->nalgorithms++;
     return instances_describe(b, bound.use, a);

@@ -126,7 +126,7 @@ static int check_on_policy(struct build *b, struct stage *s) {
     const int64_t completions = s->rollout.prompts * s->rollout.group;
     struct train_config *t = &s->train;
 
-    if (given(s, "train", "batch"))
+    if (s->nalgorithms == 1 && given(s, "train", "batch")) /* beside others, `batch` counts their rows */
         return build_fail(b, s, option(s, "train", "batch"), "train.batch: a stage that samples counts completions by "
                           "'minibatch'");
     if (t->steps == 0)

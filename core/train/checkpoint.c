@@ -150,12 +150,18 @@ done:
     return rc;
 }
 
+int checkpoint_put_weights(struct checkpoint_writer *w, const char *name, const struct optimizer *o, struct error *err) {
+    char file[64];
+
+    snprintf(file, sizeof(file), "%.32s.safetensors", name);
+    return put_set(w, file, o, false, err);
+}
+
 int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, const struct optimizer *o,
                              struct error *err) {
     char file[64];
 
-    snprintf(file, sizeof(file), "%.32s.safetensors", name);
-    if (put_set(w, file, o, false, err) != 0)
+    if (checkpoint_put_weights(w, name, o, err) != 0)
         return -1;
     snprintf(file, sizeof(file), "%.32s-adamw.safetensors", name);
     return put_set(w, file, o, true, err);
@@ -405,11 +411,17 @@ static int get_set(const char *path, const char *name, bool moments, struct opti
     return rc;
 }
 
-int checkpoint_get_optimizer(const char *path, const char *name, struct optimizer *o, struct error *err) {
+int checkpoint_get_weights(const char *path, const char *name, struct optimizer *o, struct error *err) {
     char file[64];
 
     snprintf(file, sizeof(file), "%.32s.safetensors", name);
-    if (get_set(path, file, false, o, err) != 0)
+    return get_set(path, file, false, o, err);
+}
+
+int checkpoint_get_optimizer(const char *path, const char *name, struct optimizer *o, struct error *err) {
+    char file[64];
+
+    if (checkpoint_get_weights(path, name, o, err) != 0)
         return -1;
     snprintf(file, sizeof(file), "%.32s-adamw.safetensors", name);
     return get_set(path, file, true, o, err);

@@ -19,8 +19,9 @@ struct checkpoint_writer {
 };
 int checkpoint_begin(const char *folder, uint64_t step, struct checkpoint_writer *w, struct error *err);
 int checkpoint_put(struct checkpoint_writer *w, const char *name, const void *data, size_t length, struct error *err);
-/* Weights and both moments of an optimizer's parameters, float32: <name>.safetensors and <name>-adamw.safetensors.
- * Refuses weights that are not finite. */
+/* Weights of an optimizer's parameters, float32: <name>.safetensors. Refuses weights that are not finite. */
+int checkpoint_put_weights(struct checkpoint_writer *w, const char *name, const struct optimizer *o, struct error *err);
+/* And both moments: <name>-adamw.safetensors. */
 int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, const struct optimizer *o,
                              struct error *err);
 /* Makes it last, then removes all but the newest `keep`. Releases w, whatever happens. */
@@ -32,6 +33,7 @@ void checkpoint_abort(struct checkpoint_writer *w);
 int checkpoint_find(const char *folder, char **path, struct error *err);
 /* free() the data. */
 int checkpoint_get(const char *path, const char *name, char **data, size_t *length, struct error *err);
+int checkpoint_get_weights(const char *path, const char *name, struct optimizer *o, struct error *err);
 int checkpoint_get_optimizer(const char *path, const char *name, struct optimizer *o, struct error *err);
 /* Removes what a killed process left half written. */
 int checkpoint_clean(const char *folder, struct error *err);

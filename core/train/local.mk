@@ -1,4 +1,5 @@
 core_libcore_la_SOURCES += \
+	core/train/average.c core/train/average.h \
 	core/train/batch.c core/train/batch.h \
 	core/train/checkpoint.c core/train/checkpoint.h \
 	core/train/data.c core/train/data.h \

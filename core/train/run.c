@@ -148,6 +148,8 @@ int run_open(const struct stage *s, const struct stage_env *env, struct run **ou
         settle_steps(r, err) != 0 || open_references(r, err) != 0 ||
         trainer_open_optimizers(s, r->lr, &r->trainer, err) != 0)
         goto fail;
+    if (s->train.ema > 0 && average_create(r->trainer.optimizer, OWNER_ACTOR, s->train.ema, &r->average, err) != 0)
+        goto fail;
     *out = r;
     return 0;
 fail:
@@ -170,6 +172,7 @@ void run_close(struct run *r) {
     samples_free(&r->eval);
     dataset_free(&r->eval_data);
     step_free(&r->step);
+    average_free(r->average);
     trainer_close(&r->trainer);
     free(r);
 }
@@ -275,6 +278,8 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
         .step = r->at.step, .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)
+        return -1;
+    if (r->average != NULL && r->result.updated && !what->critic_only && average_update(r->average, err) != 0)
         return -1;
     r->at.step++;
     r->at.tokens += r->result.tokens;

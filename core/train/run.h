@@ -4,6 +4,7 @@
 #ifndef REIN_CORE_RUN_H
 #define REIN_CORE_RUN_H
 
+#include "train/average.h"
 #include "train/learner.h"
 #include "train/order.h"
 #include "train/step.h"
@@ -32,6 +33,7 @@ struct run {
     struct samples samples[STAGE_MAX_ALGORITHMS], eval; /* samples[main] is the rollout when on-policy */
     struct order orders[STAGE_MAX_ALGORITHMS];
     struct trainer trainer;
+    struct average *average;     /* of the policy's weights, or NULL */
     struct step step;
     struct step_result result;
     struct metrics rollout_metrics; /* of prepare(), repeated on each step of a rollout */

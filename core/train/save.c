@@ -92,6 +92,11 @@ int save_models(struct run *r, struct error *err) {
         return -1;
     if (r->trainer.critic != NULL)
         rc = save_one(r, r->trainer.critic, "critic", avoid, err);
+    if (rc == 0 && r->average != NULL) {
+        average_swap(r->average);
+        rc = save_one(r, r->trainer.actor, "ema", avoid, err);
+        average_swap(r->average);
+    }
     if (rc == 0)
         rc = save_one(r, r->trainer.actor, "model", avoid, err);
     free(avoid);

@@ -27,6 +27,7 @@ struct train_config {
     double beta1, beta2, eps, weight_decay;
     uint8_t weight_decay_all;
     double max_grad_norm;    /* 0: no clipping; for each separate model */
+    double ema;              /* decay of a moving average of the policy; 0: none */
     int64_t eval_every;      /* steps; 0: at the end only */
     uint8_t shuffle;
     int64_t seed;            /* -1: the pipeline's */

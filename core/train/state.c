@@ -65,6 +65,8 @@ static json_t *fingerprint(const struct run *r) {
 
     if (out != NULL)
         put_shape(r, out);
+    if (out != NULL && r->average != NULL)
+        json_object_set_new(out, "ema", json_real(r->stage->train.ema));
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
 
@@ -162,6 +164,17 @@ static int put_algorithms(struct run *r, struct checkpoint_writer *w, uint32_t *
     return 0;
 }
 
+static int put_average(struct run *r, struct checkpoint_writer *w, struct error *err) {
+    int rc;
+
+    if (r->average == NULL)
+        return 0;
+    average_swap(r->average);
+    rc = checkpoint_put_weights(w, "ema", r->trainer.optimizer, err);
+    average_swap(r->average);
+    return rc;
+}
+
 static int put_rollout(struct run *r, struct checkpoint_writer *w, struct error *err) {
     struct buffer bytes = {0};
     int rc;
@@ -184,7 +197,7 @@ int state_save(struct run *r, struct error *err) {
     if (checkpoint_put_optimizer(&w, "model", r->trainer.optimizer, err) != 0 ||
         (r->trainer.critic_optimizer != NULL &&
          checkpoint_put_optimizer(&w, "critic", r->trainer.critic_optimizer, err) != 0) ||
-        put_algorithms(r, &w, versions, err) != 0 || put_rollout(r, &w, err) != 0 ||
+        put_average(r, &w, err) != 0 || put_algorithms(r, &w, versions, err) != 0 || put_rollout(r, &w, err) != 0 ||
         put_state(r, &w, versions, err) != 0) {
         checkpoint_abort(&w);
         return -1;
@@ -197,6 +210,7 @@ static const char *const words[][2] = {
     {"steps", "the number of steps"},
     {"parameters", "the model"},
     {"seed", "the seed"},
+    {"ema", "train.ema"},
     {"algorithms", "the algorithm"},
     {"batch", "train.batch"},
     {"rollout", "what shapes a rollout (prompts, group, temperature, minibatch, epochs)"},
@@ -244,6 +258,17 @@ static int get_algorithms(struct run *r, const char *path, const json_t *version
     return 0;
 }
 
+static int get_average(struct run *r, const char *path, struct error *err) {
+    int rc;
+
+    if (r->average == NULL)
+        return 0;
+    average_swap(r->average);
+    rc = checkpoint_get_weights(path, "ema", r->trainer.optimizer, err);
+    average_swap(r->average);
+    return rc;
+}
+
 static int get_rollout(struct run *r, const char *path, struct error *err) {
     char *data;
     size_t length;
@@ -272,7 +297,7 @@ static int load(struct run *r, const char *path, const json_t *root, struct erro
         checkpoint_get_optimizer(path, "model", r->trainer.optimizer, err) != 0 ||
         (r->trainer.critic_optimizer != NULL &&
          checkpoint_get_optimizer(path, "critic", r->trainer.critic_optimizer, err) != 0) ||
-        get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
+        get_average(r, path, err) != 0 || get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
         return -1;
     trainer_touch(&r->trainer);
     log_info("%s: going on from %s", r->stage->name, path);

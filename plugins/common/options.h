@@ -69,7 +69,7 @@ struct trust_options {
     {ROW(trust.clip, clip, REAL, "0.2"), .min = 0, .max = 1e3,                                                         \
      .doc = "The probability ratio earns nothing beyond 1 minus and 1 plus this."},                                    \
         {ROW(trust.clip_high, clip_high, REAL, "0"), .min = 0, .max = 1e3,                                             \
-         .doc = "The ratio earns nothing beyond 1 plus this instead of 1 plus clip; 0 takes clip."},      \
+         .doc = "The ratio earns nothing beyond 1 plus this instead of 1 plus clip; 0 takes clip."},                   \
         {ROW(trust.dual_clip, dual_clip, REAL, "0"), .min = 0, .max = 1e6,                                             \
          .doc = "Bounds the loss of a bad token at this times its advantage; above 1 (3 is usual), 0 for none."},      \
         {ROW(trust.ratio, ratio, CHOICE, "old"), .choices = ratio_choices,                                             \

@@ -31,3 +31,12 @@ tests_plugins_wrong_reward_la_LDFLAGS = $(TEST_MODULE_LINK)
 check_LTLIBRARIES += tests/plugins/wrong_rollout.la
 tests_plugins_wrong_rollout_la_SOURCES = tests/plugins/wrong_rollout.c
 tests_plugins_wrong_rollout_la_LDFLAGS = $(TEST_MODULE_LINK)
+EXTRA_DIST += tests/pitfalls.md tests/peer/accuracy.py
+if HAVE_CHECK
+check_PROGRAMS += tests/algorithms/check_common
+tests_algorithms_check_common_SOURCES = tests/algorithms/check_common.c tests/tap.h
+tests_algorithms_check_common_CPPFLAGS = $(TEST_CPP) $(PLUGIN_CPP)
+tests_algorithms_check_common_CFLAGS = $(TEST_CC)
+tests_algorithms_check_common_LDADD = plugins/common/libcommon.la $(TEST_LINK)
+TESTS += tests/algorithms/check_common
+endif

@@ -122,6 +122,34 @@ START_TEST(resolves) {
 }
 END_TEST
 
+START_TEST(resolves_an_average) {
+    const struct stage *align;
+
+    ck_assert_msg(load("batch: 4}\n  - name: judge", "batch: 4, ema: 0.9}\n  - name: judge", NULL, 0) == 0, "%s", err.text);
+    pipeline_free(&p);
+    ck_assert_msg(load("train: {epochs: 1, batch: 4}\n  - name: judge\n    algorithm: {use: rm}\n    model: {from: sft,",
+                       "train: {epochs: 1, batch: 4, ema: 0.9}\n  - name: judge\n    algorithm: {use: rm}\n"
+                       "    model: {from: sft/ema,", NULL, 0) == 0, "%s", err.text);
+    ck_assert_str_eq(p.stages[1].model.source.path, at("out/sft/ema"));
+    align = pipeline_stage(&p, "align");
+    ck_assert_str_eq(align->model.source.path, at("out/sft/model"));
+    ck_assert_ptr_eq(pipeline_stage(&p, "sft/ema"), &p.stages[0]);
+    ck_assert_ptr_null(pipeline_stage(&p, "sft/model"));
+    pipeline_free(&p);
+}
+END_TEST
+
+START_TEST(rows_beside_completions_have_their_own_number) {
+    static const char *const sets[] = {"align.train.batch=3"};
+
+    ck_assert_int_eq(load("algorithm: {use: ppo, clip: 0.2}", "algorithms: [{use: ppo}, {use: sft, data: sft.jsonl}]", sets, 1), 0);
+    ck_assert_int_eq(p.stages[2].train.batch, 3);
+    ck_assert_int_eq(p.stages[2].train.minibatch, 4);
+    pipeline_free(&p);
+    ck_assert_int_eq(load("", "", sets, 1), -1);
+}
+END_TEST
+
 START_TEST(accepts) {
     static const char *const changes[][2] = {
         {"critic: {from: judge, head: value, lr: 5.0e-6}", "critic: {share: policy, warmup_steps: 3}"},
@@ -207,6 +235,8 @@ int main(void) {
     tcase_add_loop_test(t, wrong_pipelines, 0, sizeof(wrong) / sizeof(*wrong));
     tcase_add_loop_test(t, accepts, 0, 10);
     tcase_add_test(t, resolves);
+    tcase_add_test(t, resolves_an_average);
+    tcase_add_test(t, rows_beside_completions_have_their_own_number);
     tcase_add_test(t, sets);
     tcase_add_loop_test(t, written_and_read_again, 0, 2);
     suite_add_tcase(s, t);

@@ -105,6 +105,25 @@ START_TEST(early_reference_takes_no_room) {
 }
 END_TEST
 
+START_TEST(an_average_costs_a_copy) {
+    static const char *const sets[] = {"align.train.ema=0.99"};
+    struct plan plain, averaged;
+
+    load(NULL, 0);
+    ck_assert_msg(plan_create(&p, UINT64_MAX, &plain, &err) == 0, "%s", err.text);
+    pipeline_free(&p);
+    load(sets, 1);
+    ck_assert_msg(plan_create(&p, UINT64_MAX, &averaged, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(averaged.stages[0].models[0].bytes - plain.stages[0].models[0].bytes,
+                      4 * plain.stages[0].models[0].parameters);
+    ck_assert_uint_eq(averaged.stages[0].models[2].bytes, plain.stages[0].models[2].bytes);
+    ck_assert_uint_eq(averaged.stages[0].bytes - plain.stages[0].bytes, 4 * plain.stages[0].models[0].parameters);
+    plan_free(&plain);
+    plan_free(&averaged);
+    pipeline_free(&p);
+}
+END_TEST
+
 START_TEST(what_cannot_fit_is_refused) {
     struct plan plan;
 
@@ -143,6 +162,7 @@ int main(void) {
     tcase_add_test(t, adds_up);
     tcase_add_test(t, shared_critic_costs_a_head);
     tcase_add_test(t, early_reference_takes_no_room);
+    tcase_add_test(t, an_average_costs_a_copy);
     tcase_add_test(t, what_cannot_fit_is_refused);
     tcase_add_test(t, there_is_memory);
     tcase_add_test(t, tables_of_the_sections);

@@ -46,3 +46,11 @@ EXTRA_DIST += tests/golden/trainers/tiny.py tests/golden/trainers/generate_train
 	tests/golden/trainers/rm.json tests/golden/trainers/dpo.json tests/golden/trainers/grpo.json \
 	tests/golden/trainers/ppo.json
 EXTRA_DIST += tests/golden/generate_optim.py tests/golden/optim.json
+if HAVE_CHECK
+check_PROGRAMS += tests/train/check_policy
+tests_train_check_policy_SOURCES = tests/train/check_policy.c tests/train/harness.c tests/train/harness.h tests/tap.h
+tests_train_check_policy_CPPFLAGS = $(TEST_CPP)
+tests_train_check_policy_CFLAGS = $(TEST_CC)
+tests_train_check_policy_LDADD = $(TEST_LINK)
+TESTS += tests/train/check_policy
+endif

@@ -2,11 +2,15 @@
  *
  * The reward of a completion is a family of K scores (an ensemble, dropout samples, perturbations):
  *   R = aggregate_k R_k - variance * Var_k[R_k]
+ * With aggregate mean that is the uncertainty-weighted optimisation of Coste et al., arXiv 2310.02743, whose lambda is
+ * `variance`; min with variance 0 is their worst case; uncertainty is a soft minimum between the two, see family.h.
+ *
  * The variance does not depend on the policy's parameters for a given completion; the gradient of its expectation is
  * that of a penalty on the reward, so it enters the reward here: completions that the family disagrees on get worse.
  *   baseline: value   PPO's advantages, critic and loss (see ppo.c) on that reward
  *   baseline: group   A = (R - mean) / (deviation + 1e-4) over the completions of the prompt, no critic: DeepSeekMath,
  *                     arXiv 2402.03300, as TRL 1.16's GRPOTrainer does it; the KL is a term of the loss (k3)
+ *
  * Policy loss of a token: L_t = max(-A rho, -A clip(rho)) + beta rho k3_t, added up as reduce.h says. gspo has one rho
  * a row, the exponential of the tokens' mean log-ratio (arXiv 2507.18071); cispo's L_t is -const(min(rho, cap)) A logp.
  */
@@ -47,11 +51,13 @@ static const struct rein_param params[] = {
     {ROW(baseline, baseline, CHOICE, "value"), .choices = baselines,
      .doc = "What a reward is compared with: a critic's value, or the other completions of the prompt."},
     {ROW(aggregate, aggregate, CHOICE, "mean"), .choices = aggregate_choices,
-     .doc = "One reward from the family: its mean, its worst member, or a mean weighted by doubt (see softness)."},
+     .doc = "One reward from the family: its mean (with variance: uncertainty-weighted), its worst member, or a soft "
+            "minimum between the two (see softness)."},
     {ROW(variance, variance, REAL, "0.1"), .min = 0, .max = 1e6,
      .doc = "Weight of the family's variance, which is taken off the reward."},
     {ROW(softness, softness, REAL, "1"), .min = 1e-3, .max = 1e6,
-     .doc = "For aggregate uncertainty: large is the mean, small is the worst member."},
+     .doc =
+         "For aggregate uncertainty: large is the mean, small the worst member; about mean - variance / (2 softness)."},
     {ROW(beta, beta, REAL, "-1"), .min = -1, .max = 1e3,
      .doc = "Weight of the KL to the reference, in the reward with a critic, in the loss with groups; -1 takes TRL's "
             "default, 0.05 and 0."},

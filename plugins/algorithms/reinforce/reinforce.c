@@ -1,12 +1,16 @@
 /* REINFORCE++. SPDX-License-Identifier: MIT
  *
- * Hu et al., arXiv 2501.03262, as OpenRLHF 0.11 does it (advantage estimators reinforce and reinforce_baseline), with
- * its defaults: PPO's clipped loss without a critic. Per rollout:                                               per
- * optimiser step: score = score - mean of the prompt's   (baseline: group)   rho_t = exp(logp - logp_old) r_t = -beta
- * KL_t, r_T += clip(score)                       loss = mean over tokens of max(-A rho, -A clip(rho)) A_t = r_t + gamma
- * A_{t+1} A = (A - mean) / deviation over all tokens of the rollout, with the population variance A completion without
- * a score (NaN) is left out of both means and has no advantage. KL estimates are not limited to
- * +-10 a token as there.
+ * Hu et al., arXiv 2501.03262, as OpenRLHF 0.11 does it (estimators reinforce and reinforce_baseline), with its
+ * defaults: PPO's clipped loss without a critic.
+ *
+ * Per rollout:                                                per optimiser step:
+ *   score = score - mean of the prompt's   (baseline: group)    rho_t = exp(logp - logp_old)
+ *   r_t = -beta KL_t, r_T += clip(score)                        loss = mean over tokens of
+ *   A_t = r_t + gamma A_{t+1}                                          max(-A rho, -A clip(rho))
+ *   A = (A - mean) / deviation, over all tokens of the rollout, population variance
+ *
+ * A completion without a score (NaN) is left out of both means and has no advantage. OpenRLHF limits the estimate of
+ * the KL to +-10 a token; here it is not limited.
  */
 #include <rein/util.h>
 
