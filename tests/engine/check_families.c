@@ -3,6 +3,7 @@
  */
 #include "engine.h"
 #include "model/tensors.h"
+#include "model/weights.h"
 #include "tap.h"
 
 #include <math.h>
@@ -238,6 +239,22 @@ START_TEST(tied_embeddings_are_one) {
 }
 END_TEST
 
+/* Where elements of a part lie: rows 3 and 4 of 9, of 4 columns. */
+START_TEST(parts_have_their_place) {
+    struct model_param p = {.decay = true, .place = {.first = 3, .rows = 9}, .w = {.rows = 2, .cols = 4}};
+
+    ck_assert_uint_eq(param_file_index(&p, 0), 12);
+    ck_assert_uint_eq(param_file_index(&p, 7), 19);
+    ck_assert(!param_is_whole(&p));
+    p.place.transposed = true; /* stored as [4][9] */
+    ck_assert_uint_eq(param_file_index(&p, 0), 3);
+    ck_assert_uint_eq(param_file_index(&p, 1), 12);
+    ck_assert_uint_eq(param_file_index(&p, 4), 4);
+    p = (struct model_param){.place = {.first = 3, .rows = 9}, .w = {.rows = 1, .cols = 2}};
+    ck_assert_uint_eq(param_file_index(&p, 1), 4);
+}
+END_TEST
+
 /* Weight decay skips exactly the vectors: biases and norm weights. */
 START_TEST(biases_and_norms_do_not_decay) {
     const int i = find_case("gpt2");
@@ -414,6 +431,7 @@ int main(void) {
     tcase_add_loop_test(all, files_survive_reading_and_writing, 0, 2 * n);
     tcase_add_loop_test(all, both_namings_are_read, 0, (int)(sizeof(bare) / sizeof(bare[0])));
     tcase_add_loop_test(all, tied_embeddings_are_one, 0, n);
+    tcase_add_test(all, parts_have_their_place);
     tcase_add_test(all, biases_and_norms_do_not_decay);
     tcase_add_test(all, padding_of_a_vocabulary_is_never_drawn);
     tcase_add_test(all, gpt2_has_no_bos_and_its_own_eos);
