@@ -53,8 +53,11 @@ run eval "$models/tiny-llama-rm" "$work/pairs.jsonl" --json
 ok "accuracy by score" prints '"pairs": 2, "by": "score"}'
 run eval "$models/tiny-llama" "$work/pairs.jsonl" --json
 ok "accuracy by log-probability" prints '"pairs": 2, "by": "logprob"}'
-run eval "$models/tiny-llama" "$work/pairs.jsonl" --reference "$models/tiny-llama" --json
-ok "no answer gains on the model itself" prints '{"accuracy": 0.5, "pairs": 2, "by": "log-ratio"}'
+head -n 1 "$work/pairs.jsonl" >"$work/pair.jsonl" # one of two tokens, of which log-probabilities alone decide
+run eval "$models/tiny-llama" "$work/pair.jsonl" --json
+ok "the shorter answer is more probable" prints '{"accuracy": 1, "pairs": 1, "by": "logprob"}'
+run eval "$models/tiny-llama" "$work/pair.jsonl" --reference "$models/tiny-llama" --json
+ok "no answer gains on the model itself" prints '{"accuracy": 0.5, "pairs": 1, "by": "log-ratio"}'
 run eval "$models/tiny-llama" "$work/ids.jsonl" --reference "$models/tiny-llama"
 ok "a reference is for pairs" refused 2
 run eval "$models/tiny-llama-rm" "$work/pairs.jsonl" --reference "$models/tiny-llama"

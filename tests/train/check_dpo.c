@@ -295,7 +295,7 @@ START_TEST(mismatched_rows_are_a_shift_that_keeps_prompts_apart) {
 END_TEST
 
 START_TEST(a_mismatched_row_is_no_longer_than_the_data) {
-    static const uint8_t mask[] = {1, 0, 1, 1};
+    static const uint8_t mask[] = {0, 1, 1, 1};
     static int32_t longer[] = {1, 2, 3, 4, 5, 6}, shorter[] = {7, 8, 9, 10, 11};
     struct data_row rows[] = {{.ids = longer, .length = 6, .prompt_length = 5},
                               {.ids = shorter, .length = 5, .prompt_length = 1, .mask = mask}};
@@ -317,7 +317,7 @@ START_TEST(a_mismatched_row_is_no_longer_than_the_data) {
     ck_assert_uint_eq(s.role[0] + s.role[2], 2 * REIN_ROLE_PLAIN);
     ck_assert_uint_eq(s.role[1] + s.role[3], 2 * REIN_ROLE_KL);
     ck_assert_uint_eq(samples_unmasked(&s, 2), 3);
-    ck_assert_uint_eq(samples_unmasked(&s, 1), 1); /* the mask goes with the completion */
+    ck_assert_uint_eq(samples_unmasked(&s, 1), 0); /* the mask goes with the completion */
     ck_assert_uint_eq(samples_unmasked(&s, 3), 1);
     samples_free(&s);
 }
@@ -335,6 +335,79 @@ START_TEST(one_row_has_nothing_to_be_mismatched_with) {
     ck_assert_int_eq(err.kind, ERROR_INPUT);
     ck_assert_ptr_nonnull(strstr(err.text, "one.jsonl: has one row"));
     fixture_close(&f);
+}
+END_TEST
+
+/* A stage that goes on from what another one wrote, with the random model it came from as reference; it moves nothing. */
+static void open_again(struct fixture *f, const struct fixture *from, const char *name, const char *algorithm,
+                       const char *data) {
+    char yaml[2048];
+
+    snprintf(yaml, sizeof(yaml),
+             "algorithm: {use: %s}\nfrom: %s/model\n" REFERENCE "\ndata: {train: %s, eval: %s}\n"
+             "train: {steps: 1, batch: 4, lr: 0}\n", algorithm, from->output, data, data);
+    ck_assert_int_eq(fixture_open(&h, name, yaml, f), 0);
+    f->stage.reference.source = f->tiny;
+    if (strcmp(algorithm, "sft") == 0)
+        f->stage.reference.present = false;
+}
+
+/* kl is that of the mismatched rows, computed here from the models' log-probabilities of every row. */
+START_TEST(the_kl_is_that_of_the_mismatched_rows) {
+    const struct stage_env env = {.backend = h.backend, .seed = 1};
+    struct error err = {0};
+    struct fixture trained, f;
+    double kl = 0, matched = 0;
+    float *logp;
+    struct run *r;
+
+    open_ok(&trained, "kl-trained", labelled, "kto, beta: 0.3, desirable_weight: 3", REFERENCE, "micro_batch: 3");
+    run_ok(&trained, false);
+    open_again(&f, &trained, "kl", "dpo, loss: kto", labelled);
+    ck_assert_msg(run_open(&f.stage, &env, &r, &err) == 0, "%s", err.text);
+    logp = samples_array(r->eval.tokens, &err);
+    ck_assert_int_eq(trainer_logprobs(r->trainer.actor_pass, &r->eval, 3, 1, logp, &err), 0);
+    ck_assert_uint_eq(r->eval.rows, 24);
+    for (uint32_t row = 0; row < r->eval.rows; row++)
+        for (uint64_t i = r->eval.offset[row]; i < r->eval.offset[row + 1]; i++)
+            *(row % 2 ? &kl : &matched) += ((double)logp[i] - (double)r->eval.logp_ref[i]) / 12;
+    free(logp);
+    run_close(r);
+    run_ok(&f, false);
+    ck_assert_double_gt(kl, 0.1);
+    ck_assert_double_gt(fabs(kl - matched), 0.1);
+    ck_assert_double_eq_tol(last(&f, "eval_kl"), kl, 1e-5 * kl);
+    fixture_close(&f);
+    fixture_close(&trained);
+}
+END_TEST
+
+START_TEST(token_accuracy_is_that_of_what_is_wanted) {
+    static const char *const words[] = {"the", "shop", "is", "open", "we", "sell", "tea", "and", "bread"};
+    struct buffer b = {0};
+    struct fixture trained, f;
+    char chosen[256];
+    double wanted;
+
+    for (int i = 0; i < 12; i++)
+        buffer_printf(&b, "{\"prompt\": \"%s %s\", \"completion\": \" tea and bread\"}\n", words[i % 9],
+                      words[(i + 5) % 9]);
+    snprintf(chosen, sizeof(chosen), "%s", harness_file(&h, "chosen.jsonl", b.data));
+    buffer_free(&b);
+    open_ok(&trained, "accuracy-trained", h.pairs, "simpo", "", "micro_batch: 3");
+    run_ok(&trained, false);
+    open_again(&f, &trained, "accuracy-sft", "sft", chosen);
+    run_ok(&f, false);
+    wanted = last(&f, "eval_mean_token_accuracy");
+    ck_assert_double_gt(wanted, 0.5);
+    fixture_close(&f);
+    for (int i = 0; i < 2; i++) {
+        open_again(&f, &trained, i ? "accuracy-kto" : "accuracy-dpo", i ? "dpo, loss: kto" : "dpo", h.pairs);
+        run_ok(&f, false);
+        ck_assert_double_eq_tol(last(&f, "eval_mean_token_accuracy"), wanted, 1e-9);
+        fixture_close(&f);
+    }
+    fixture_close(&trained);
 }
 END_TEST
 
@@ -366,6 +439,8 @@ int main(void) {
     tcase_add_test(tc, mixed_into_ppo_it_starts_at_the_reference_too);
     tcase_add_test(tc, micro_batches_make_no_difference);
     tcase_add_test(tc, a_stopped_run_goes_on_with_the_same_bits);
+    tcase_add_test(tc, the_kl_is_that_of_the_mismatched_rows);
+    tcase_add_test(tc, token_accuracy_is_that_of_what_is_wanted);
     tcase_add_test(tc, the_reference_is_let_go_when_the_data_is_read);
     tcase_add_test(tc, mismatched_rows_are_a_shift_that_keeps_prompts_apart);
     tcase_add_test(tc, a_mismatched_row_is_no_longer_than_the_data);
