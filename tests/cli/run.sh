@@ -106,6 +106,9 @@ rm -r result
 run run p.yaml
 ok "run works" [ "$status" -eq 0 ]
 ok "run leaves stdout empty" [ ! -s "$work/out" ]
+ok "a stage ends with its time and peak memory" grep -Eq '^one: 1 of 1 steps in [0-9]+:[0-9][0-9], peak memory (of the process )?[0-9.]+ [MG]B  loss' "$work/err"
+ok "which are in its metrics" grep -Eq '^\{"step":1,"stage_time":[0-9.]+,"(process_)?peak_memory":[0-9]{6,}\}$' result/one/metrics.jsonl
+ok "a stage without samples has no file of them" [ ! -e result/one/samples.jsonl ]
 ok "the pipeline as resolved is there" grep -q "lr: 2e-05" result/pipeline.yaml
 ok "both models are there" [ -s result/one/model/model.safetensors -a -s result/two/model/model.safetensors ]
 before=$(cksum result/two/model/model.safetensors)
