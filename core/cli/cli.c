@@ -89,6 +89,7 @@ static const struct cli_option *find_option(const struct cli_option *table, cons
         if (strcmp(table->name, wanted) == 0)
             return table;
         suggest_offer(near, wanted, table->name);
+        suggest_longer(near, wanted, table->name);
     }
     return NULL;
 }
@@ -210,9 +211,14 @@ static int unknown(const struct command *const *commands, const char *name) {
     struct suggestion near = {0};
     char hint[128];
 
-    for (; *commands; commands++)
+    if (*name == '-') {
+        suggest_offer(&near, name, "--help");
+        suggest_offer(&near, name, "--version");
+    }
+    for (; *commands && *name != '-'; commands++)
         suggest_offer(&near, name, (*commands)->name);
-    log_print(LOG_ERROR, "there is no command '%.60s'%s", name, suggest_text(&near, hint, sizeof(hint)));
+    log_print(LOG_ERROR, *name == '-' ? "unknown option '%.60s'%s" : "there is no command '%.60s'%s", name,
+              suggest_text(&near, hint, sizeof(hint)));
     fprintf(stderr, "usage: rein COMMAND [ARGUMENT]... (see rein --help)\n");
     return USAGE;
 }

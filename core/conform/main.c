@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
+#include "base/suggest.h"
 #include "conform/conform.h"
 #include "plugin/loader.h"
 #include "ref/ref.h"
@@ -22,6 +23,17 @@ static const char *only;
 
 const char *conform_only(void) {
     return only;
+}
+
+static int unknown(const char *option) {
+    static const char *const options[] = {"--set", "--only", "--help"};
+    struct suggestion near = {0};
+    char hint[128];
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        suggest_offer(&near, option, options[i]);
+    fprintf(stderr, "rein-conform: unknown option '%.60s'%s\n", option, suggest_text(&near, hint, sizeof(hint)));
+    return EXIT_USAGE;
 }
 
 static int usage(FILE *out) {
@@ -82,6 +94,8 @@ int main(int argc, char **argv) {
             i++;
         else if (!strcmp(argv[i], "--only") && i + 1 < argc)
             only = argv[++i];
+        else if (argv[i][0] == '-' && strcmp(argv[i], "--set") != 0 && strcmp(argv[i], "--only") != 0)
+            return unknown(argv[i]);
         else if (argv[i][0] != '-' && nwords < 2)
             words[nwords++] = argv[i];
         else

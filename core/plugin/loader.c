@@ -27,6 +27,7 @@ struct registry {
     struct arena arena;
     const char *folders[MOST_FOLDERS];
     size_t nfolders;
+    struct buffer searched; /* every folder of the path as it was given, there or not, for messages */
     struct module **modules;
     size_t count, capacity;
     const char **files; /* that were looked at already */
@@ -53,8 +54,10 @@ static int add_folder(struct registry *r, const char *folder, struct error *err)
     return 0;
 }
 
+enum absent { SILENT, WARN, REFUSE };
+
 /* A colon-separated list. `source` names it in messages. */
-static int add_list(struct registry *r, const char *source, const char *list, bool must_exist, struct error *err) {
+static int add_list(struct registry *r, const char *source, const char *list, enum absent absent, struct error *err) {
     while (*list != '\0') {
         const size_t length = strcspn(list, ":");
         char folder[PATH_MAX], real[PATH_MAX];
@@ -64,12 +67,15 @@ static int add_list(struct registry *r, const char *source, const char *list, bo
             folder[length] = '\0';
             if (folder[0] != '/')
                 return error_input(err, "%s: '%s' is not an absolute folder", source, folder);
+            buffer_printf(&r->searched, "%s%s", r->searched.length ? ", " : "", folder);
             /* links above the module are the owner's business; what is checked is where they lead */
             if (realpath(folder, real) != NULL) {
                 if (add_folder(r, real, err) != 0)
                     return -1;
-            } else if (must_exist) {
+            } else if (absent == REFUSE) {
                 return error_input(err, "%s: %s: %s", source, folder, strerror(errno));
+            } else if (absent == WARN) {
+                log_warn("%s: %s: %s", source, folder, strerror(errno));
             }
         } else if (length > 0) {
             return error_input(err, "%s: a folder's name is too long", source);
@@ -94,7 +100,7 @@ static int add_home(struct registry *r, struct error *err) {
     buffer_printf(&path, "/rein/plugins/%u.%u", REIN_ABI_MAJOR, REIN_ABI_MINOR);
     rc = path.failed ? error_nomem(err, "plugin path") : 0;
     if (rc == 0 && strchr(path.data, ':') == NULL)
-        rc = add_list(r, "the user's plugin folder", path.data, false, err);
+        rc = add_list(r, "the user's plugin folder", path.data, SILENT, err);
     buffer_free(&path);
     return rc;
 }
@@ -129,9 +135,9 @@ int registry_create(const char *extra, struct registry **out, struct error *err)
     if (r == NULL)
         return error_nomem(err, "plugins");
     if (add_module(r, &ref_plugin, "(built in)", NULL, err) == NULL ||
-        (extra != NULL && add_list(r, "--plugin-path", extra, true, err) != 0) ||
-        (path != NULL && add_list(r, "REIN_PLUGIN_PATH", path, false, err) != 0) || (!secure && add_home(r, err) != 0) ||
-        add_list(r, "the installed plugins", REIN_PLUGIN_DIR, false, err) != 0) {
+        (extra != NULL && add_list(r, "--plugin-path", extra, REFUSE, err) != 0) ||
+        (path != NULL && add_list(r, "REIN_PLUGIN_PATH", path, WARN, err) != 0) || (!secure && add_home(r, err) != 0) ||
+        add_list(r, "the installed plugins", REIN_PLUGIN_DIR, SILENT, err) != 0) {
         registry_free(r);
         return -1;
     }
@@ -144,6 +150,7 @@ void registry_free(struct registry *r) {
         return;
     free(r->modules);
     free(r->files);
+    buffer_free(&r->searched);
     arena_free(&r->arena);
     free(r);
 }
@@ -342,10 +349,39 @@ static int refused(const struct registry *r, const char *path, struct error *err
     return 0;
 }
 
+/* What there is instead; or, when the path leads to no plugin of the kind, where that path goes. */
+static void no_such_plugin(const struct registry *r, uint32_t kind, const char *name, struct error *err) {
+    struct suggestion near = {0};
+    struct buffer names = {0};
+    size_t count = 0, found = 0, refusals = 0;
+    char hint[128], more[64] = "";
+
+    for (size_t i = 0; i < r->count; i++) {
+        const struct module *m = r->modules[i];
+
+        refusals += m->plugin == NULL;
+        if (m->plugin == NULL || m->plugin->kind != kind)
+            continue;
+        found += m->plugin != &ref_plugin;
+        suggest_offer(&near, name, m->plugin->name);
+        buffer_printf(&names, "%s%s", count++ ? ", " : "", m->plugin->name);
+    }
+    if (refusals > 0)
+        snprintf(more, sizeof(more), " (%zu files were refused: see rein plugins)", refusals);
+    suggest_text(&near, hint, sizeof(hint));
+    if (found == 0 && r->searched.data != NULL)
+        error_input(err, "there is no %s '%.64s'%s: no %ss were found in %.600s%s. REIN_PLUGIN_PATH or --plugin-path can "
+                         "name another folder", kind_name(kind), name, hint, kind_name(kind), r->searched.data, more);
+    else
+        error_input(err, "there is no %s '%.64s'%s%s%.400s%s", kind_name(kind), name, hint,
+                    count == 0 ? "" : count == 1 ? "; there is " : "; there are ",
+                    count ? names.data : "", more);
+    buffer_free(&names);
+}
+
 const struct module *registry_find(struct registry *r, uint32_t kind, const char *name, struct error *err) {
     const struct module *m = find_loaded(r, kind, name);
-    struct suggestion near = {0};
-    char path[PATH_MAX], hint[128];
+    char path[PATH_MAX];
 
     if (m != NULL)
         return m;
@@ -358,13 +394,9 @@ const struct module *registry_find(struct registry *r, uint32_t kind, const char
     /* a file may hold several plugins: look into each, for the name and for names like it */
     if (registry_scan_kind(r, kind, err) != 0)
         return NULL;
-    if ((m = find_loaded(r, kind, name)) != NULL)
-        return m;
-    for (size_t i = 0; i < r->count; i++)
-        if (r->modules[i]->plugin && r->modules[i]->plugin->kind == kind)
-            suggest_offer(&near, name, r->modules[i]->plugin->name);
-    error_input(err, "there is no %s '%.64s'%s", kind_name(kind), name, suggest_text(&near, hint, sizeof(hint)));
-    return NULL;
+    if ((m = find_loaded(r, kind, name)) == NULL)
+        no_such_plugin(r, kind, name, err);
+    return m;
 }
 
 const struct module *registry_open_file(struct registry *r, const char *path, struct error *err) {

@@ -5,7 +5,8 @@
  * $libdir/rein/<abi>. Layout <dir>/{algorithms,rewards,backends}/<name>.so; the first found wins.
  * Only absolute folders; a file must be regular, owned by root or the user and not writable by others, and so
  * must its folders be. Modules are loaded RTLD_NOW|RTLD_LOCAL, never unloaded; the floating-point
- * environment is restored afterwards. Every refusal is a sentence.
+ * environment is restored afterwards. Every refusal is a sentence. A folder of
+ * REIN_PLUGIN_PATH that is not there is warned of, one of --plugin-path is an error.
  */
 #ifndef REIN_CORE_LOADER_H
 #define REIN_CORE_LOADER_H
