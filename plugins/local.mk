@@ -46,3 +46,12 @@ plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
 plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)
 plugins_rewards_rule_rule_la_LDFLAGS = $(MODULE_LINK)
+
+# a language model as judge
+rewards_LTLIBRARIES += plugins/rewards/judge/judge.la
+plugins_rewards_judge_judge_la_SOURCES = plugins/rewards/judge/judge.c plugins/rewards/judge/rubric.c \
+	plugins/rewards/judge/rubric.h
+plugins_rewards_judge_judge_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_judge_judge_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+plugins_rewards_judge_judge_la_LIBADD = $(JANSSON_LIBS)
+plugins_rewards_judge_judge_la_LDFLAGS = $(MODULE_LINK)

@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 #include "conform/conform.h"
 #include "conform/guard.h"
+#include "plugin/params.h"
 
 #include <rein/reward.h>
 
@@ -32,27 +33,32 @@ struct set {
     char *messages[ROWS];
 };
 
+struct columns {
+    struct buffer text;
+    const char *answer;
+};
+
+static int add_column(void *ctx, const struct rein_param *row, const char *name) {
+    struct columns *c = ctx;
+
+    (void)row;
+    if (!strcmp(name, "prompt"))
+        return 0;
+    buffer_text(&c->text, ", ");
+    buffer_json_string(&c->text, name, strlen(name));
+    buffer_printf(&c->text, ": \"%s\"", c->answer);
+    return 0;
+}
+
 /* A JSON object with a value for every column that the options name. */
 static char *make_columns(const struct rein_plugin *plugin, const void *config, int row) {
-    const char *at = (const char *)plugin->params;
-    struct buffer text = {0};
+    const struct params table = params_of(plugin);
+    struct columns c = {.answer = answers[row]};
 
-    buffer_text(&text, "{\"prompt\": \"What?\"");
-    for (; at && ((const struct rein_param *)at)->name; at += plugin->param_stride) {
-        const struct rein_param *p = (const struct rein_param *)at;
-        const char *name = NULL;
-
-        if (p->type != REIN_PARAM_COLUMN)
-            continue;
-        memcpy(&name, (const char *)config + p->offset, sizeof(name));
-        if (!name || !strcmp(name, "prompt"))
-            continue;
-        buffer_text(&text, ", ");
-        buffer_json_string(&text, name, strlen(name));
-        buffer_printf(&text, ": \"%s\"", answers[row]);
-    }
-    buffer_text(&text, "}");
-    return buffer_take(&text);
+    buffer_text(&c.text, "{\"prompt\": \"What?\"");
+    params_visit(&table, config, REIN_PARAM_COLUMN, add_column, &c);
+    buffer_text(&c.text, "}");
+    return buffer_take(&c.text);
 }
 
 /* Rows `order[0..rows]` of the eight, two to a unit (one when alone). */
@@ -143,12 +149,13 @@ static rein_status fake_score(void *ctx, const struct rein_score_request *q, flo
     return REIN_OK;
 }
 
-static rein_status fake_choices(void *ctx, const char *model, const char *const *text, uint32_t rows,
-                                const char *const *choices, uint32_t nchoices, float *out) {
+static rein_status fake_choices(void *ctx, const struct rein_choice_request *q, float *out) {
     (void)ctx;
-    for (uint32_t r = 0; r < rows; r++)
-        for (uint32_t k = 0; k < nchoices; k++)
-            out[r * nchoices + k] = -1 + made_up(model, text[r], made_up(model, choices[k], k) > 0);
+    if (!q->model)
+        return REIN_ERR_ARG;
+    for (uint32_t r = 0; r < q->rows; r++)
+        for (uint32_t k = 0; k < q->nchoices; k++)
+            out[r * q->nchoices + k] = -1 + made_up(q->model, q->text[r], made_up(q->model, q->choices[k], k) > 0);
     return REIN_OK;
 }
 

@@ -45,6 +45,8 @@ conforms algorithm grpo baseline=group beta=0.04 clip_high=0.3
 conforms algorithm grpo baseline=group beta=0.04 loss=gspo aggregate=min
 conforms algorithm grpo baseline=group beta=0.04 loss=grpo kl_correction=false ratio=ref dual_clip=1.5 scale=batch
 conforms reward rm model=judge
+conforms reward judge model=judge
+conforms reward judge model=judge score=log-odds chat=false 'rubric={completion}{answer}' columns=[answer]
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true
 conforms reward rule kind=number column=answer hit=2 miss=-1

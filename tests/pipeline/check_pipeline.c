@@ -139,6 +139,7 @@ START_TEST(accepts) {
         {"{use: rm, model: judge}", "{use: rm, name: quality, model: judge}"},
         {"train: {epochs: 1, batch: 4}", "checkpoint: {every: 5, keep: 1}"},
         {"group: 2", "group: 2, top_k: 0, top_p: 1"},
+        {"{use: rm, model: judge}", "{use: judge, model: sft}\n      - {use: rm, model: judge}"},
     };
 
     ck_assert_msg(load(changes[_i][0], changes[_i][1], NULL, 0) == 0, "%s: %s", changes[_i][1], err.text);
@@ -211,7 +212,7 @@ int main(void) {
             return 99;
     log_set_level(LOG_ERROR);
     tcase_add_loop_test(t, wrong_pipelines, 0, sizeof(wrong) / sizeof(*wrong));
-    tcase_add_loop_test(t, accepts, 0, 10);
+    tcase_add_loop_test(t, accepts, 0, 11);
     tcase_add_test(t, resolves);
     tcase_add_test(t, sets);
     tcase_add_test(t, written_and_read_again);

@@ -1,8 +1,13 @@
 if HAVE_CHECK
-check_PROGRAMS += tests/rewards/check_rule
-tests_rewards_check_rule_SOURCES = tests/rewards/check_rule.c tests/algorithms/module.c tests/algorithms/module.h tests/tap.h
+REWARD_TEST = tests/algorithms/module.c tests/algorithms/module.h tests/tap.h
+check_PROGRAMS += tests/rewards/check_rule tests/rewards/check_judge
+tests_rewards_check_rule_SOURCES = tests/rewards/check_rule.c $(REWARD_TEST)
 tests_rewards_check_rule_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_rule_CFLAGS = $(TEST_CC)
 tests_rewards_check_rule_LDADD = $(TEST_LINK)
-TESTS += tests/rewards/check_rule
+tests_rewards_check_judge_SOURCES = tests/rewards/check_judge.c $(REWARD_TEST)
+tests_rewards_check_judge_CPPFLAGS = $(TEST_CPP)
+tests_rewards_check_judge_CFLAGS = $(TEST_CC)
+tests_rewards_check_judge_LDADD = $(TEST_LINK)
+TESTS += tests/rewards/check_rule tests/rewards/check_judge
 endif
