@@ -55,3 +55,14 @@ plugins_rewards_judge_judge_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_judge_judge_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 plugins_rewards_judge_judge_la_LIBADD = $(JANSSON_LIBS)
 plugins_rewards_judge_judge_la_LDFLAGS = $(MODULE_LINK)
+
+# a reward server: only where libcurl is (--with-curl)
+if HAVE_CURL
+rewards_LTLIBRARIES += plugins/rewards/http/http.la
+plugins_rewards_http_http_la_SOURCES = plugins/rewards/http/http.c plugins/rewards/http/post.c \
+	plugins/rewards/http/post.h plugins/rewards/http/address.c plugins/rewards/http/address.h
+plugins_rewards_http_http_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_http_http_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
+plugins_rewards_http_http_la_LIBADD = $(JANSSON_LIBS) $(CURL_LIBS)
+plugins_rewards_http_http_la_LDFLAGS = $(MODULE_LINK)
+endif
