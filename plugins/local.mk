@@ -41,7 +41,8 @@ plugins_rewards_rm_rm_la_SOURCES = plugins/rewards/rm/rm.c
 plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rm_rm_la_LDFLAGS = $(MODULE_LINK)
 plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/answer.c \
-	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h
+	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h \
+	plugins/rewards/rule/pattern.c plugins/rewards/rule/pattern.h
 plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
 plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)

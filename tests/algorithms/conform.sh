@@ -50,6 +50,7 @@ conforms reward judge model=judge score=log-odds chat=false 'rubric={completion}
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true
 conforms reward rule kind=number column=answer hit=2 miss=-1
+conforms reward rule kind=number column=answer 'extract=is.(.*)' tolerance=0.5
 conforms reward rule kind=regex pattern=[0-9]+
 conforms reward rule kind=format pattern=The.*
 conforms reward rule kind=length target=5 scale=20

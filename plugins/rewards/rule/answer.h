@@ -13,9 +13,10 @@ struct span {
 };
 
 struct comparison {
-    int numbers;     /* compare the last numbers, not the texts */
-    int strip;       /* without white space at both ends */
-    int ignore_case; /* of every script */
+    int numbers;      /* compare the last numbers, not the texts */
+    int strip;        /* without white space at both ends */
+    int ignore_case;  /* of every script */
+    double tolerance; /* of numbers */
 };
 
 struct span answer_strip(const char *text, size_t length, int strip);
