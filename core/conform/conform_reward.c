@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 #include "conform/conform.h"
 #include "conform/guard.h"
+#include "conform/options.h"
 #include "plugin/params.h"
 
 #include <rein/reward.h>
@@ -190,6 +191,37 @@ static void settle(float *x, uint32_t members) {
             x[i] = NAN;
 }
 
+/* A second instance scores as the first does, and neither disturbs the other. */
+static void check_instances(const struct rein_plugin *plugin, const void *config, void *self, const uint32_t *order,
+                            uint32_t members, const float *first) {
+    const struct rein_reward_ops *ops = plugin->ops;
+    float *again = calloc((size_t)members * ROWS, sizeof(float)),
+          *other = calloc((size_t)members * ROWS, sizeof(float));
+    void *second = NULL;
+    bool ok = again && other && ops->create(conform_host(), config, &second) == REIN_OK;
+
+    ok = ok && run(plugin, config, second, order, ROWS, members, other) == REIN_OK &&
+         run(plugin, config, self, order, ROWS, members, again) == REIN_OK;
+    if (ok) {
+        settle(again, members);
+        settle(other, members);
+    }
+    conform_ok(ok && same(first, other, members), "another instance gives the same scores: a seed is reproduced");
+    conform_ok(ok && same(first, again, members), "two instances do not interfere");
+    if (second)
+        ops->destroy(second);
+    free(again);
+    free(other);
+}
+
+/* A family of one voice has no variance to learn from. */
+static bool varied(const float *family, uint32_t members) {
+    for (uint32_t k = 1; k < members; k++)
+        if (memcmp(family, family + (size_t)k * ROWS, ROWS * sizeof(*family)) != 0)
+            return true;
+    return members == 1;
+}
+
 static void check_scores(const struct rein_plugin *plugin, const void *config, void *self, uint32_t members) {
     static const uint32_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7}, turned[ROWS] = {6, 3, 0, 7, 1, 4, 2, 5};
     const struct rein_reward_ops *ops = plugin->ops;
@@ -208,6 +240,7 @@ static void check_scores(const struct rein_plugin *plugin, const void *config, v
     for (uint32_t i = 0; i < members * ROWS; i++)
         written = written && !isinf(first[i]);
     conform_ok(written, "every score is a finite number or NaN");
+    conform_ok(varied(first, members), "several members are not all alike");
     ok = run(plugin, config, self, order, ROWS, members, again) == REIN_OK;
     settle(again, members);
     conform_ok(ok && same(first, again, members), "the same completions get the same scores");
@@ -219,11 +252,55 @@ static void check_scores(const struct rein_plugin *plugin, const void *config, v
         ok = run(plugin, config, self, &order[r], 1, members, again) == REIN_OK && ok;
     settle(again, members);
     conform_ok(ok && same(first, again, members), "what else is in the batch does not matter");
+    check_instances(plugin, config, self, order, members, first);
     conform_ok(run(plugin, config, self, order, 0, members, again) == REIN_OK, "no rows at all are no problem");
     conform_ok(ops->members(self, &after) == REIN_OK && after == members, "the number of members stays");
 out:
     free(first);
     free(again);
+}
+
+struct ends {
+    const struct rein_plugin *plugin;
+    uint32_t refused;
+};
+
+/* Refused or used; what cannot be scored with it is said, what is scored is a number or NaN. */
+static bool use_options(void *ctx, const void *config) {
+    static const uint32_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7};
+    struct ends *e = ctx;
+    const struct rein_reward_ops *ops = e->plugin->ops;
+    const long said = conform_host_said();
+    uint32_t members = 0;
+    void *self = NULL;
+    float *family;
+    bool good;
+
+    if (ops->create(conform_host(), config, &self) != REIN_OK) {
+        e->refused++;
+        return conform_host_said() > said;
+    }
+    good = ops->members(self, &members) == REIN_OK && members >= 1 && members <= MOST_MEMBERS;
+    family = good ? calloc((size_t)members * ROWS, sizeof(*family)) : NULL;
+    if (family && run(e->plugin, config, self, order, ROWS, members, family) == REIN_OK) {
+        settle(family, members);
+        for (uint32_t i = 0; i < members * ROWS; i++)
+            good = good && !isinf(family[i]);
+    } else {
+        good = good && conform_host_said() > said;
+    }
+    free(family);
+    ops->destroy(self);
+    return good;
+}
+
+static void check_options(const struct rein_plugin *plugin, const void *config) {
+    struct ends e = {plugin, 0};
+    uint32_t tried;
+    const bool ok = options_ends(plugin, config, use_options, &e, &tried);
+
+    conform_ok(ok, "every option at its least and greatest gives scores or a reason (%u settings, %u refused)", tried,
+               e.refused);
 }
 
 /* The nth allocation fails: create or score says so, and nothing stays behind. */
@@ -279,6 +356,7 @@ int conform_reward(const struct rein_plugin *plugin, const char *path) {
     ops->destroy(self);
     if (members >= 1 && members <= MOST_MEMBERS)
         check_memory(plugin, config, members);
+    check_options(plugin, config);
     conform_ok(conform_host_live() == 0, "nothing is left allocated");
 out:
     free(config);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static atomic_long live;
+static atomic_long live, said;
 static long fail_in;
 static bool failed, quiet;
 static const char *offered_id;
@@ -42,6 +42,7 @@ static void host_log(void *ctx, uint32_t level, const char *text) {
 
 static rein_status host_fail(void *ctx, rein_status code, const char *text) {
     (void)ctx;
+    said++;
     if (!quiet)
         conform_note("status %d: %s", (int)code, text);
     return code;
@@ -49,6 +50,7 @@ static rein_status host_fail(void *ctx, rein_status code, const char *text) {
 
 static rein_status host_fail_param(void *ctx, const char *param, const char *text) {
     (void)ctx;
+    said++;
     if (!quiet)
         conform_note("option %s: %s", param, text);
     return REIN_ERR_ARG;
@@ -76,6 +78,10 @@ const struct rein_host *conform_host(void) {
 
 long conform_host_live(void) {
     return live;
+}
+
+long conform_host_said(void) {
+    return said;
 }
 
 void conform_host_fail_alloc(long nth) {

@@ -1,6 +1,6 @@
 bin_PROGRAMS += rein-conform
 rein_conform_SOURCES = core/conform/main.c core/conform/conform.c core/conform/conform.h core/conform/host.c \
-	core/conform/config.c \
+	core/conform/config.c core/conform/options.c core/conform/options.h core/conform/watch.c core/conform/watch.h \
 	core/conform/conform_algorithm.c core/conform/conform_module.c core/conform/conform_reward.c \
 	core/conform/guard.c core/conform/guard.h core/conform/workload.c core/conform/workload.h \
 	core/conform/conform_backend.c core/conform/rig.c core/conform/rig.h core/conform/gradient.c \

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "conform/conform.h"
+#include "conform/watch.h"
 #include "plugin/loader.h"
 #include "ref/ref.h"
 
@@ -54,7 +55,9 @@ static const struct rein_plugin *load(struct registry *registry, const char *pat
 
     if (kind == REIN_KIND_BACKEND && !strcmp(path, "ref"))
         return &ref_plugin;
+    watch_begin();
     module = registry_open_file(registry, path, &err);
+    watch_end(module && module->fp_mode);
     for (size_t i = 0; module && i < registry_count(registry); i++) {
         const struct module *m = registry_at(registry, i);
         if (m->plugin && m->plugin->kind == kind && strcmp(m->path, module->path) == 0)

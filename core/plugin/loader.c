@@ -126,6 +126,17 @@ static struct module *add_module(struct registry *r, const struct rein_plugin *p
     return m;
 }
 
+/* What libraries of modules read from the environment as they are loaded; the user's own values stay. */
+static void calm_threads(void) {
+    /* GNU OpenMP's threads wait for each other by spinning for up to 20 ms before they sleep. When another process
+     * wants the core that is spun away, a step takes ten times as long; a tenth of a millisecond is as good
+     * on an idle machine. */
+    setenv("GOMP_SPINCOUNT", "2000", 0);
+    /* OpenBLAS runs single-threaded inside our own partition of the work. Threads of its own would only be started,
+     * and one that finds no memory for its buffers tries for ever, so that the process cannot end. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+}
+
 int registry_create(const char *extra, struct registry **out, struct error *err) {
     struct registry *r = mem_zeros(1, sizeof(*r));
     const bool secure = getauxval(AT_SECURE) != 0; /* set-uid: the caller's environment is not ours to trust */
@@ -134,6 +145,7 @@ int registry_create(const char *extra, struct registry **out, struct error *err)
     *out = NULL;
     if (r == NULL)
         return error_nomem(err, "plugins");
+    calm_threads();
     if (add_module(r, &ref_plugin, "(built in)", NULL, err) == NULL ||
         (extra != NULL && add_list(r, "--plugin-path", extra, REFUSE, err) != 0) ||
         (path != NULL && add_list(r, "REIN_PLUGIN_PATH", path, WARN, err) != 0) || (!secure && add_home(r, err) != 0) ||
@@ -172,7 +184,7 @@ static struct fp_mode fp_mode(void) {
 }
 
 /* A module linked with -ffast-math switches denormals off for the whole process as it is loaded. */
-static void *load(const char *path) {
+static void *load(const char *path, bool *fp_mode_changed) {
     const struct fp_mode before = fp_mode();
     struct fp_mode after;
     fenv_t env;
@@ -182,7 +194,8 @@ static void *load(const char *path) {
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     after = fp_mode();
     fesetenv(&env);
-    if (before.rounding != after.rounding || before.flush != after.flush || before.zero != after.zero)
+    *fp_mode_changed = before.rounding != after.rounding || before.flush != after.flush || before.zero != after.zero;
+    if (*fp_mode_changed)
         log_warn("%s: loading it changed the floating-point mode (linked with -ffast-math?); restored", path);
     return handle;
 }
@@ -242,8 +255,10 @@ static void check_file_name(const struct registry *r, const char *path, uint32_t
 
 /* Loads a file once. Its plugins, or the reason why not, become modules. -1 only when memory is short. */
 static int open_file(struct registry *r, const char *path, uint32_t kind, struct error *err) {
+    const size_t before = r->count;
     struct error why = {0};
     void *list = r->files, *handle;
+    bool fp_mode = false;
     int rc;
 
     for (size_t i = 0; i < r->nfiles; i++)
@@ -257,7 +272,7 @@ static int open_file(struct registry *r, const char *path, uint32_t kind, struct
     r->nfiles++;
     rc = trust_file(path, &why);
     if (rc == 0) {
-        handle = load(path);
+        handle = load(path, &fp_mode);
         if (handle == NULL) {
             const char *said = dlerror();
             const size_t length = strlen(path);
@@ -268,6 +283,8 @@ static int open_file(struct registry *r, const char *path, uint32_t kind, struct
             rc = take(r, path, handle, kind, &why); /* stays mapped, refused or not: unloading code is never safe */
         }
     }
+    for (size_t i = before; i < r->count; i++)
+        r->modules[i]->fp_mode = fp_mode;
     if (rc != 0)
         return add_module(r, NULL, path, why.text, err) ? 0 : -1;
     if (kind != 0)

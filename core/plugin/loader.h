@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #include <rein/plugin.h>
+#include <stdbool.h>
 
 struct registry;
 
@@ -22,6 +23,7 @@ struct module {
     const struct rein_plugin *plugin;
     const char *path;           /* "(built in)" for ref */
     const char *why;            /* reason of refusal, or NULL */
+    bool fp_mode;               /* loading it changed the floating-point mode (it was put back) */
     const char *shadows;        /* path of a later file of the same name that is not used, or NULL */
 };
 
