@@ -85,6 +85,8 @@ START_TEST(verdicts_follow_their_formula) {
     static const char *const probability[] = {"model", "oracle", NULL};
     static const char *const odds[] = {"model", "oracle", "score", "log-odds", "chat", "false", NULL};
     static const char *const three[] = {"model", "oracle", "good", "[A]", "bad", "[B, C]", "score", "log-odds", NULL};
+    static const char *const skips[] = {"model", "oracle",   "good",    "[A]", "bad", "[B]",
+                                        "score", "log-odds", "columns", "[a]", NULL};
     static const char *const completion[] = {"4", "5", "6", "7"};
     float out[4];
 
@@ -105,6 +107,20 @@ START_TEST(verdicts_follow_their_formula) {
     ck_assert_float_eq(out[2], 0);
     ck_assert(isnan(out[3]));
     instance_close(&in);
+    /* a row that is not asked about shifts nothing */
+    ck_assert_int_eq(open_judge(skips), REIN_OK);
+    memcpy(answers, (const float[]){0, -1, 0, -3}, 4 * sizeof(float));
+    ck_assert_int_eq(score(3, completion, (const char *const[]){"{\"a\": 1}", "{\"a\": null}", "{\"a\": 2}"}, out),
+                     REIN_OK);
+    ck_assert_uint_eq(rows, 2);
+    ck_assert_float_eq_tol(out[0], 1, 1e-6f);
+    ck_assert(isnan(out[1]));
+    ck_assert_float_eq_tol(out[2], 3, 1e-6f);
+    instance_close(&in);
+    memcpy(answers,
+           (const float[]){logf(0.1f), logf(0.2f), logf(0.3f), logf(0.1f), -1000, -2000, -1001, -3000, -2000, -3000,
+                           -10, -4000, NAN, NAN, NAN, NAN},
+           16 * sizeof(float));
     ck_assert_int_eq(open_judge(odds), REIN_OK);
     ck_assert_uint_eq(flags, 0);
     ck_assert_int_eq(score(4, completion, NULL, out), REIN_OK);

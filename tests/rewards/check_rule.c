@@ -88,6 +88,7 @@ START_TEST(last_numbers_are_compared) {
         {"20 cm^2", "{\"answer\": \"20\"}", 1},
         {"5km or 42km", "{\"answer\": 42}", 1},
         {"50%", "{\"answer\": 50}", 1},
+        {"x2 or y3", "{\"answer\": 3}", 1},
         {"H2O", "{\"answer\": 2}", 1},
         {"USD42", "{\"answer\": 42}", 1},
         {"Rs.500", "{\"answer\": 500}", 1},
@@ -147,7 +148,8 @@ START_TEST(patterns_are_looked_for) {
     static const struct example second[] = {{"ABC", NULL, 1}};
     static const struct example third[] = {{"<think>so\nand so</think> 42\n", NULL, 1},
                                            {"well <think>so</think> 42", NULL, 0},
-                                           {"<think>so</think>", NULL, 0}};
+                                           {"<think>so</think>", NULL, 0},
+                                           {"<think>so</think> 42 and more", NULL, 0}};
     CHECK(regex, first);
     CHECK(caseless, second);
     CHECK(format, third);
