@@ -13,6 +13,7 @@ plugins_common_libcommon_la_SOURCES = \
 	plugins/common/module.h plugins/common/numeric.h plugins/common/options.h \
 	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
+	plugins/common/span.h \
 	plugins/common/totals.c plugins/common/totals.h \
 	plugins/common/whiten.c plugins/common/whiten.h
 plugins_common_libcommon_la_CPPFLAGS = $(PLUGIN_CPP)

@@ -8,13 +8,10 @@
 #ifndef REIN_JUDGE_RUBRIC_H
 #define REIN_JUDGE_RUBRIC_H
 
+#include "common/span.h"
+
 #include <rein/host.h>
 #include <rein/param.h>
-
-struct span {
-    const char *text;
-    size_t length;
-};
 
 enum { RUBRIC_TEXT = -3, RUBRIC_PROMPT = -2, RUBRIC_COMPLETION = -1 }; /* from 0 on: a column */
 

@@ -4,13 +4,9 @@
 #ifndef REIN_RULE_ANSWER_H
 #define REIN_RULE_ANSWER_H
 
-#include <jansson.h>
-#include <stddef.h>
+#include "common/span.h"
 
-struct span {
-    const char *text;
-    size_t length;
-};
+#include <jansson.h>
 
 struct comparison {
     int numbers;      /* compare the last numbers, not the texts */
