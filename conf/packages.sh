@@ -6,7 +6,7 @@ set -eu
 
 packages="build-essential autoconf automake libtool autoconf-archive pkg-config
 libopenblas-dev libyaml-dev libjansson-dev libpcre2-dev libutf8proc-dev zlib1g-dev
-libprotobuf-c-dev protobuf-c-compiler"
+libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev"
 [ "${1-}" = tests ] && packages="$packages check xz-utils"
 
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || exit 0

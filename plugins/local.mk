@@ -16,6 +16,7 @@ plugins_common_libcommon_la_SOURCES = \
 	plugins/common/policy.c plugins/common/policy.h \
 	plugins/common/reduce.c plugins/common/reduce.h \
 	plugins/common/shape.c plugins/common/shape.h \
+	plugins/common/span.h \
 	plugins/common/totals.c plugins/common/totals.h \
 	plugins/common/whiten.c plugins/common/whiten.h
 plugins_common_libcommon_la_CPPFLAGS = $(PLUGIN_CPP)
@@ -61,7 +62,8 @@ plugins_rewards_rm_rm_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rm_rm_la_LIBADD = $(PLUGIN_LINK)
 plugins_rewards_rm_rm_la_LDFLAGS = $(MODULE_LINK)
 plugins_rewards_rule_rule_la_SOURCES = plugins/rewards/rule/rule.c plugins/rewards/rule/answer.c \
-	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h
+	plugins/rewards/rule/answer.h plugins/rewards/rule/number.c plugins/rewards/rule/number.h \
+	plugins/rewards/rule/pattern.c plugins/rewards/rule/pattern.h
 plugins_rewards_rule_rule_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rule_rule_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS)
 plugins_rewards_rule_rule_la_LIBADD = $(JANSSON_LIBS) $(PCRE2_LIBS)
@@ -82,3 +84,22 @@ plugins_rewards_rm_perturb_rm_perturb_la_SOURCES = plugins/rewards/rm-perturb/rm
 plugins_rewards_rm_perturb_rm_perturb_la_CPPFLAGS = $(PLUGIN_CPP)
 plugins_rewards_rm_perturb_rm_perturb_la_LIBADD = $(PLUGIN_LINK)
 plugins_rewards_rm_perturb_rm_perturb_la_LDFLAGS = $(MODULE_LINK)
+# a language model as judge
+rewards_LTLIBRARIES += plugins/rewards/judge/judge.la
+plugins_rewards_judge_judge_la_SOURCES = plugins/rewards/judge/judge.c plugins/rewards/judge/rubric.c \
+	plugins/rewards/judge/rubric.h
+plugins_rewards_judge_judge_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_judge_judge_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+plugins_rewards_judge_judge_la_LIBADD = $(JANSSON_LIBS)
+plugins_rewards_judge_judge_la_LDFLAGS = $(MODULE_LINK)
+
+# a reward server: only where libcurl is (--with-curl)
+if HAVE_CURL
+rewards_LTLIBRARIES += plugins/rewards/http/http.la
+plugins_rewards_http_http_la_SOURCES = plugins/rewards/http/http.c plugins/rewards/http/post.c \
+	plugins/rewards/http/post.h plugins/rewards/http/address.c plugins/rewards/http/address.h
+plugins_rewards_http_http_la_CPPFLAGS = $(PLUGIN_CPP)
+plugins_rewards_http_http_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
+plugins_rewards_http_http_la_LIBADD = $(JANSSON_LIBS) $(CURL_LIBS)
+plugins_rewards_http_http_la_LDFLAGS = $(MODULE_LINK)
+endif

@@ -104,3 +104,10 @@ char *buffer_take(struct buffer *b) {
     memset(b, 0, sizeof(*b));
     return data;
 }
+
+void buffer_bytes(struct buffer *b, uint64_t bytes) {
+    if (bytes >= 1000000000)
+        buffer_printf(b, "%.1f GB", (double)bytes / 1e9);
+    else
+        buffer_printf(b, bytes >= 100000000 ? "%.0f MB" : "%.1f MB", (double)bytes / 1e6);
+}

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buffer {
     char *data;
@@ -27,5 +28,7 @@ void buffer_clear(struct buffer *b); /* keeps the memory */
 void buffer_free(struct buffer *b);
 /* Hands over the memory (release with free()), or NULL when an addition failed. */
 char *buffer_take(struct buffer *b);
+/* "1.4 GB", "120 MB" or "12.0 MB". */
+void buffer_bytes(struct buffer *b, uint64_t bytes);
 
 #endif

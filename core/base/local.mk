@@ -5,6 +5,7 @@ core_libcore_la_SOURCES += \
 	core/base/log.c core/base/log.h \
 	core/base/mem.c core/base/mem.h \
 	core/base/memlimit.c core/base/memlimit.h \
+	core/base/mempeak.c core/base/mempeak.h \
 	core/base/node.c core/base/node.h \
 	core/base/rng.c core/base/rng.h \
 	core/base/suggest.c core/base/suggest.h \

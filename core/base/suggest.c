@@ -42,6 +42,15 @@ void suggest_offer(struct suggestion *s, const char *wanted, const char *candida
     }
 }
 
+void suggest_longer(struct suggestion *s, const char *wanted, const char *candidate) {
+    const size_t length = strlen(wanted);
+
+    if (s->best == NULL && length > 3 && strncmp(wanted, candidate, length) == 0) {
+        s->best = candidate;
+        s->distance = LONGEST; /* anything that is near is better */
+    }
+}
+
 const char *suggest_text(const struct suggestion *s, char *out, size_t size) {
     if (s->best != NULL)
         snprintf(out, size, " (did you mean '%s'?)", s->best);

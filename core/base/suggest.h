@@ -12,6 +12,8 @@ struct suggestion {
     size_t distance;
 };
 void suggest_offer(struct suggestion *s, const char *wanted, const char *candidate);
+/* The same for a candidate that merely goes on where `wanted` ends ("--temp" for "--temperature"). */
+void suggest_longer(struct suggestion *s, const char *wanted, const char *candidate);
 /* Writes " (did you mean 'x'?)" or "" into out; returns out. */
 const char *suggest_text(const struct suggestion *s, char *out, size_t size);
 

@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { USAGE = 2, HELP_COLUMN = 26 };
@@ -89,6 +88,7 @@ static const struct cli_option *find_option(const struct cli_option *table, cons
         if (strcmp(table->name, wanted) == 0)
             return table;
         suggest_offer(near, wanted, table->name);
+        suggest_longer(near, wanted, table->name);
     }
     return NULL;
 }
@@ -210,9 +210,14 @@ static int unknown(const struct command *const *commands, const char *name) {
     struct suggestion near = {0};
     char hint[128];
 
-    for (; *commands; commands++)
+    if (*name == '-') {
+        suggest_offer(&near, name, "--help");
+        suggest_offer(&near, name, "--version");
+    }
+    for (; *commands && *name != '-'; commands++)
         suggest_offer(&near, name, (*commands)->name);
-    log_print(LOG_ERROR, "there is no command '%.60s'%s", name, suggest_text(&near, hint, sizeof(hint)));
+    log_print(LOG_ERROR, *name == '-' ? "unknown option '%.60s'%s" : "there is no command '%.60s'%s", name,
+              suggest_text(&near, hint, sizeof(hint)));
     fprintf(stderr, "usage: rein COMMAND [ARGUMENT]... (see rein --help)\n");
     return USAGE;
 }
@@ -234,21 +239,9 @@ static int dispatch(const struct command *const *commands, int argc, char **argv
     return unknown(commands, argv[1]);
 }
 
-/* What libraries of modules read from the environment as they are loaded; the user's own values stay. */
-static void calm_threads(void) {
-    /* GNU OpenMP's threads wait for each other by spinning for up to 20 ms before they sleep. When another process
-     * wants the core that is spun away, a step takes ten times as long; a tenth of a millisecond is as good
-     * on an idle machine. */
-    setenv("GOMP_SPINCOUNT", "2000", 0);
-    /* OpenBLAS runs single-threaded inside our own partition of the work. Threads of its own would only be started,
-     * and one that finds no memory for its buffers tries for ever, so that the process cannot end. */
-    setenv("OPENBLAS_NUM_THREADS", "1", 0);
-}
-
 int cli_main(const struct command *const *commands, int argc, char **argv) {
     int rc;
 
-    calm_threads();
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit of size is a failed write with a message, not a death */
     rc = dispatch(commands, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -1,6 +1,7 @@
 /* Numbers and options at their ends. SPDX-License-Identifier: MIT */
 #include "conform/algorithm.h"
 #include "conform/conform.h"
+#include "conform/options.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,60 +33,46 @@ void check_extremes(const struct subject *s) {
     s->ops->destroy(self);
 }
 
-/* Each option at its least and greatest, and each choice: refused with a reason, or finite. */
-void check_options(const struct subject *s) {
-    const char *row = (const char *)s->plugin->params;
-    struct subject t = *s;
-    uint32_t tried = 0, refused = 0;
-    bool ok = true;
+/* A setting of the options. */
+struct ends {
+    struct subject t;
+    uint32_t refused;
+};
 
-    t.config = malloc(s->plugin->config_size + 1);
-    for (; t.config && row && ((const struct rein_param *)row)->name; row += s->plugin->param_stride) {
-        const struct rein_param *p = (const struct rein_param *)row;
-        int64_t n = p->type == REIN_PARAM_CHOICE ? 0 : 2;
+/* Refused with a reason, or finite. */
+static bool use_options(void *ctx, const void *config) {
+    struct ends *e = ctx;
+    struct subject *t = &e->t;
+    struct workload w;
+    struct outcome o;
+    void *self = NULL;
+    bool described, good;
 
-        while (p->type == REIN_PARAM_CHOICE && p->choices[n])
-            n++;
-        if (p->type < REIN_PARAM_BOOL || p->type > REIN_PARAM_CHOICE || p->type == REIN_PARAM_STRING ||
-            ((p->type == REIN_PARAM_INT || p->type == REIN_PARAM_REAL) && p->min > p->max))
-            continue;
-        for (int64_t i = 0; i < n; i++) {
-            double real = i ? p->max : p->min;
-            int64_t whole = p->type == REIN_PARAM_CHOICE ? i : (int64_t)real;
-            struct workload w;
-            struct outcome o;
-            void *self = NULL;
-
-            memcpy(t.config, s->config, s->plugin->config_size);
-            if (p->type == REIN_PARAM_BOOL)
-                ((char *)t.config)[p->offset] = (char)i;
-            else
-                memcpy((char *)t.config + p->offset, p->type == REIN_PARAM_REAL ? (void *)&real : (void *)&whole, 8);
-            tried++;
-            conform_host_quiet(true);
-            if (s->ops->create(conform_host(), t.config, &self) != REIN_OK) {
-                refused++;
-                continue;
-            }
-            t.needs = (struct rein_needs){.size = sizeof(t.needs)};
-            bool good = s->ops->describe(self, &t.needs) == REIN_OK;
-            workload_make(&w, &t.needs, t.needs.data & ~(t.needs.data - 1), 1, s->masks);
-            good = good && workload_prepare(s->ops, self, &w, 0) == REIN_OK;
-            workload_step(s->ops, self, &w, 0, &o);
-            conform_host_quiet(false);
-            if (!good || !outcome_finite(&o)) {
-                conform_note("option %s at %g%s", p->name, p->type == REIN_PARAM_REAL ? real : (double)whole,
-                             good ? ":" : ": describe or prepare fails; create() should refuse it");
-                outcome_explain_finite(&w, &o);
-                ok = false;
-            }
-            outcome_free(&o);
-            workload_free(&w);
-            s->ops->destroy(self);
-        }
-        conform_host_quiet(false);
+    if (t->ops->create(conform_host(), config, &self) != REIN_OK) {
+        e->refused++;
+        return true;
     }
-    free(t.config);
+    t->needs = (struct rein_needs){.size = sizeof(t->needs)};
+    described = t->ops->describe(self, &t->needs) == REIN_OK;
+    workload_make(&w, &t->needs, t->needs.data & ~(t->needs.data - 1), 1, t->masks);
+    described = described && workload_prepare(t->ops, self, &w, 0) == REIN_OK;
+    workload_step(t->ops, self, &w, 0, &o);
+    good = described && outcome_finite(&o);
+    if (!described)
+        conform_note("describe or prepare fails; create() should refuse these options");
+    else if (!good)
+        outcome_explain_finite(&w, &o);
+    outcome_free(&o);
+    workload_free(&w);
+    t->ops->destroy(self);
+    return good;
+}
+
+void check_options(const struct subject *s) {
+    struct ends e = {.t = *s};
+    uint32_t tried;
+    const bool ok = options_ends(s->plugin, s->config, use_options, &e, &tried);
+
     conform_ok(ok, "every option at its least and greatest gives finite numbers (%u settings, %u refused)", tried,
-               refused);
+               e.refused);
 }

@@ -35,12 +35,15 @@ long conform_host_live(void);
 void conform_host_fail_alloc(long nth);
 /* Did that alloc happen? */
 bool conform_host_alloc_failed(void);
+/* How often fail() or fail_param() was called. */
+long conform_host_said(void);
 /* Whether failures and logs are printed as notes. */
 void conform_host_quiet(bool quiet);
 /* What host->service answers for `id`; one service at a time. */
 void conform_host_offer(const char *id, const void *service);
 
-/* Checks that the module exports its entry symbol alone, needs nothing of rein's, and answers the same twice. */
+/* Checks that the module exports its entry symbol alone, needs nothing of rein's, answers the same twice, and left the
+ * process alone as it was loaded. */
 void conform_module(const char *path);
 
 /* Remembers "OPTION=VALUE"; false when it is not one, or there are too many. */

@@ -163,6 +163,8 @@ int conform_backend(const struct rein_plugin *plugin, const char *path) {
     if (!config)
         return 2;
     conform_note("%s from %s", plugin->name, path);
+    if (plugin != &ref_plugin && !conform_only())
+        conform_module(path);
     check_life(ops, config);
     check_no_memory(ops, config);
     check_slots(ops);

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "conform/conform.h"
+#include "conform/watch.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -76,6 +77,7 @@ void conform_module(const char *path) {
 
     if (handle)
         *(void **)&entry = dlsym(handle, REIN_PLUGIN_ENTRY);
+    watch_report();
     if (entry)
         conform_ok(entry(0) == entry(0) && entry(UINT32_MAX) == NULL,
                    "the entry answers the same for the same index, and NULL past the end");

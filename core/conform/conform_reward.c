@@ -2,6 +2,8 @@
 #include "base/buffer.h"
 #include "conform/conform.h"
 #include "conform/guard.h"
+#include "conform/options.h"
+#include "plugin/params.h"
 
 #include <rein/reward.h>
 
@@ -32,27 +34,32 @@ struct set {
     char *messages[ROWS];
 };
 
+struct columns {
+    struct buffer text;
+    const char *answer;
+};
+
+static int add_column(void *ctx, const struct rein_param *row, const char *name) {
+    struct columns *c = ctx;
+
+    (void)row;
+    if (!strcmp(name, "prompt"))
+        return 0;
+    buffer_text(&c->text, ", ");
+    buffer_json_string(&c->text, name, strlen(name));
+    buffer_printf(&c->text, ": \"%s\"", c->answer);
+    return 0;
+}
+
 /* A JSON object with a value for every column that the options name. */
 static char *make_columns(const struct rein_plugin *plugin, const void *config, int row) {
-    const char *at = (const char *)plugin->params;
-    struct buffer text = {0};
+    const struct params table = params_of(plugin);
+    struct columns c = {.answer = answers[row]};
 
-    buffer_text(&text, "{\"prompt\": \"What?\"");
-    for (; at && ((const struct rein_param *)at)->name; at += plugin->param_stride) {
-        const struct rein_param *p = (const struct rein_param *)at;
-        const char *name = NULL;
-
-        if (p->type != REIN_PARAM_COLUMN)
-            continue;
-        memcpy(&name, (const char *)config + p->offset, sizeof(name));
-        if (!name || !strcmp(name, "prompt"))
-            continue;
-        buffer_text(&text, ", ");
-        buffer_json_string(&text, name, strlen(name));
-        buffer_printf(&text, ": \"%s\"", answers[row]);
-    }
-    buffer_text(&text, "}");
-    return buffer_take(&text);
+    buffer_text(&c.text, "{\"prompt\": \"What?\"");
+    params_visit(&table, config, REIN_PARAM_COLUMN, add_column, &c);
+    buffer_text(&c.text, "}");
+    return buffer_take(&c.text);
 }
 
 /* Rows `order[0..rows]` of the eight, two to a unit (one when alone). */
@@ -159,12 +166,13 @@ static rein_status fake_describe(void *ctx, const char *model, struct rein_score
     return REIN_OK;
 }
 
-static rein_status fake_choices(void *ctx, const char *model, const char *const *text, uint32_t rows,
-                                const char *const *choices, uint32_t nchoices, float *out) {
+static rein_status fake_choices(void *ctx, const struct rein_choice_request *q, float *out) {
     (void)ctx;
-    for (uint32_t r = 0; r < rows; r++)
-        for (uint32_t k = 0; k < nchoices; k++)
-            out[r * nchoices + k] = -1 + made_up(model, text[r], made_up(model, choices[k], k) > 0);
+    if (!q->model)
+        return REIN_ERR_ARG;
+    for (uint32_t r = 0; r < q->rows; r++)
+        for (uint32_t k = 0; k < q->nchoices; k++)
+            out[r * q->nchoices + k] = -1 + made_up(q->model, q->text[r], made_up(q->model, q->choices[k], k) > 0);
     return REIN_OK;
 }
 
@@ -199,6 +207,37 @@ static void settle(float *x, uint32_t members) {
             x[i] = NAN;
 }
 
+/* A second instance scores as the first does, and neither disturbs the other. */
+static void check_instances(const struct rein_plugin *plugin, const void *config, void *self, const uint32_t *order,
+                            uint32_t members, const float *first) {
+    const struct rein_reward_ops *ops = plugin->ops;
+    float *again = calloc((size_t)members * ROWS, sizeof(float)),
+          *other = calloc((size_t)members * ROWS, sizeof(float));
+    void *second = NULL;
+    bool ok = again && other && ops->create(conform_host(), config, &second) == REIN_OK;
+
+    ok = ok && run(plugin, config, second, order, ROWS, members, other) == REIN_OK &&
+         run(plugin, config, self, order, ROWS, members, again) == REIN_OK;
+    if (ok) {
+        settle(again, members);
+        settle(other, members);
+    }
+    conform_ok(ok && same(first, other, members), "another instance gives the same scores: a seed is reproduced");
+    conform_ok(ok && same(first, again, members), "two instances do not interfere");
+    if (second)
+        ops->destroy(second);
+    free(again);
+    free(other);
+}
+
+/* A family of one voice has no variance to learn from. */
+static bool varied(const float *family, uint32_t members) {
+    for (uint32_t k = 1; k < members; k++)
+        if (memcmp(family, family + (size_t)k * ROWS, ROWS * sizeof(*family)) != 0)
+            return true;
+    return members == 1;
+}
+
 static void check_scores(const struct rein_plugin *plugin, const void *config, void *self, uint32_t members) {
     static const uint32_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7}, turned[ROWS] = {6, 3, 0, 7, 1, 4, 2, 5};
     const struct rein_reward_ops *ops = plugin->ops;
@@ -217,6 +256,7 @@ static void check_scores(const struct rein_plugin *plugin, const void *config, v
     for (uint32_t i = 0; i < members * ROWS; i++)
         written = written && !isinf(first[i]);
     conform_ok(written, "every score is a finite number or NaN");
+    conform_ok(varied(first, members), "several members are not all alike");
     ok = run(plugin, config, self, order, ROWS, members, again) == REIN_OK;
     settle(again, members);
     conform_ok(ok && same(first, again, members), "the same completions get the same scores");
@@ -228,11 +268,55 @@ static void check_scores(const struct rein_plugin *plugin, const void *config, v
         ok = run(plugin, config, self, &order[r], 1, members, again) == REIN_OK && ok;
     settle(again, members);
     conform_ok(ok && same(first, again, members), "what else is in the batch does not matter");
+    check_instances(plugin, config, self, order, members, first);
     conform_ok(run(plugin, config, self, order, 0, members, again) == REIN_OK, "no rows at all are no problem");
     conform_ok(ops->members(self, &after) == REIN_OK && after == members, "the number of members stays");
 out:
     free(first);
     free(again);
+}
+
+struct ends {
+    const struct rein_plugin *plugin;
+    uint32_t refused;
+};
+
+/* Refused or used; what cannot be scored with it is said, what is scored is a number or NaN. */
+static bool use_options(void *ctx, const void *config) {
+    static const uint32_t order[ROWS] = {0, 1, 2, 3, 4, 5, 6, 7};
+    struct ends *e = ctx;
+    const struct rein_reward_ops *ops = e->plugin->ops;
+    const long said = conform_host_said();
+    uint32_t members = 0;
+    void *self = NULL;
+    float *family;
+    bool good;
+
+    if (ops->create(conform_host(), config, &self) != REIN_OK) {
+        e->refused++;
+        return conform_host_said() > said;
+    }
+    good = ops->members(self, &members) == REIN_OK && members >= 1 && members <= MOST_MEMBERS;
+    family = good ? calloc((size_t)members * ROWS, sizeof(*family)) : NULL;
+    if (family && run(e->plugin, config, self, order, ROWS, members, family) == REIN_OK) {
+        settle(family, members);
+        for (uint32_t i = 0; i < members * ROWS; i++)
+            good = good && !isinf(family[i]);
+    } else {
+        good = good && conform_host_said() > said;
+    }
+    free(family);
+    ops->destroy(self);
+    return good;
+}
+
+static void check_options(const struct rein_plugin *plugin, const void *config) {
+    struct ends e = {plugin, 0};
+    uint32_t tried;
+    const bool ok = options_ends(plugin, config, use_options, &e, &tried);
+
+    conform_ok(ok, "every option at its least and greatest gives scores or a reason (%u settings, %u refused)", tried,
+               e.refused);
 }
 
 /* The nth allocation fails: create or score says so, and nothing stays behind. */
@@ -288,6 +372,7 @@ int conform_reward(const struct rein_plugin *plugin, const char *path) {
     ops->destroy(self);
     if (members >= 1 && members <= MOST_MEMBERS)
         check_memory(plugin, config, members);
+    check_options(plugin, config);
     conform_ok(conform_host_live() == 0, "nothing is left allocated");
 out:
     free(config);

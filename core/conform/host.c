@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MOST_BYTES = 1 << 30 }; /* no machine gives this to a check; a sanitizer would complain about larger ones */
-static atomic_long live, fail_in;
+static atomic_long live, said, fail_in;
 static atomic_bool failed;
 static bool quiet;
 static const char *offered_id;
@@ -45,6 +45,7 @@ static void host_log(void *ctx, uint32_t level, const char *text) {
 
 static rein_status host_fail(void *ctx, rein_status code, const char *text) {
     (void)ctx;
+    said++;
     if (!quiet)
         conform_note("status %d: %s", (int)code, text);
     return code;
@@ -52,6 +53,7 @@ static rein_status host_fail(void *ctx, rein_status code, const char *text) {
 
 static rein_status host_fail_param(void *ctx, const char *param, const char *text) {
     (void)ctx;
+    said++;
     if (!quiet)
         conform_note("option %s: %s", param, text);
     return REIN_ERR_ARG;
@@ -79,6 +81,10 @@ const struct rein_host *conform_host(void) {
 
 long conform_host_live(void) {
     return live;
+}
+
+long conform_host_said(void) {
+    return said;
 }
 
 void conform_host_fail_alloc(long nth) {

@@ -1,6 +1,6 @@
 bin_PROGRAMS += rein-conform
 rein_conform_SOURCES = core/conform/main.c core/conform/conform.c core/conform/conform.h core/conform/host.c \
-	core/conform/config.c \
+	core/conform/config.c core/conform/options.c core/conform/options.h core/conform/watch.c core/conform/watch.h \
 	core/conform/algorithm.h core/conform/algorithm_gradient.c core/conform/algorithm_life.c \
 	core/conform/algorithm_limits.c core/conform/outcome.c \
 	core/conform/conform_algorithm.c core/conform/conform_module.c core/conform/conform_reward.c \

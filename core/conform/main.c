@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
+#include "base/suggest.h"
 #include "conform/conform.h"
+#include "conform/watch.h"
 #include "plugin/loader.h"
 #include "ref/ref.h"
 
@@ -27,6 +29,17 @@ const char *conform_only(void) {
 
 bool conform_perf(void) {
     return perf;
+}
+
+static int unknown(const char *option) {
+    static const char *const options[] = {"--set", "--only", "--perf", "--help"};
+    struct suggestion near = {0};
+    char hint[128];
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        suggest_offer(&near, option, options[i]);
+    fprintf(stderr, "rein-conform: unknown option '%.60s'%s\n", option, suggest_text(&near, hint, sizeof(hint)));
+    return EXIT_USAGE;
 }
 
 static int usage(FILE *out) {
@@ -64,7 +77,9 @@ static const struct rein_plugin *load(struct registry *registry, const char *pat
 
     if (kind == REIN_KIND_BACKEND && !strcmp(path, "ref"))
         return &ref_plugin;
+    watch_begin();
     module = registry_open_file(registry, path, &err);
+    watch_end(module && module->fp_mode);
     for (size_t i = 0; module && i < registry_count(registry); i++) {
         const struct module *m = registry_at(registry, i);
         if (m->plugin && m->plugin->kind == kind && strcmp(m->path, module->path) == 0)
@@ -106,6 +121,8 @@ int main(int argc, char **argv) {
             only = argv[++i];
         else if (!strcmp(argv[i], "--perf"))
             perf = true;
+        else if (argv[i][0] == '-' && strcmp(argv[i], "--set") != 0 && strcmp(argv[i], "--only") != 0)
+            return unknown(argv[i]);
         else if (argv[i][0] != '-' && nwords < 2)
             words[nwords++] = argv[i];
         else

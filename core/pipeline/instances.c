@@ -62,16 +62,10 @@ static rein_status no_score(void *ctx, const struct rein_score_request *request,
     return REIN_ERR_UNSUPPORTED;
 }
 
-static rein_status no_choice(void *ctx, const char *model, const char *const *text, uint32_t n,
-                             const char *const *choices, uint32_t nchoices, float *out) {
+static rein_status no_choice(void *ctx, const struct rein_choice_request *request, float *out) {
     (void)ctx;
-    (void)model;
-    (void)text;
-    (void)n;
-    (void)choices;
-    (void)nchoices;
     (void)out;
-    return REIN_ERR_UNSUPPORTED;
+    return request->rows == 0 ? REIN_OK : REIN_ERR_UNSUPPORTED; /* whether it could be asked turns out when it is loaded */
 }
 
 /* What can be known of a model before it is loaded. `ctx` is the asking instance. */

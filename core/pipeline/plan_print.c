@@ -7,13 +7,6 @@ static const char *head_name(enum model_head head) {
     return head == MODEL_LM ? "lm" : head == MODEL_SCORE ? "score" : "value";
 }
 
-static void size_text(uint64_t bytes, struct buffer *out) {
-    if (bytes >= 100000000)
-        buffer_printf(out, "%.1f GB", (double)bytes / 1e9);
-    else
-        buffer_printf(out, "%.1f MB", (double)bytes / 1e6);
-}
-
 static void count_text(uint64_t n, struct buffer *out) {
     if (n >= 1000000)
         buffer_printf(out, "%.1f M", (double)n / 1e6);
@@ -37,7 +30,7 @@ static void print_model(const struct plan_model *m, struct buffer *out) {
     struct buffer count = {0}, size = {0};
 
     count_text(m->parameters, &count);
-    size_text(m->bytes, &size);
+    buffer_bytes(&size, m->bytes);
     if (count.failed || size.failed)
         out->failed = true;
     else
@@ -60,17 +53,17 @@ void plan_print(const struct plan *plan, uint64_t limit, struct buffer *out) {
             if (ps->models[m].early)
                 buffer_text(out, "  the reference reads the data once, before the first step, and is let go\n");
         buffer_text(out, "  memory     ");
-        size_text(ps->bytes, out);
+        buffer_bytes(out, ps->bytes);
         buffer_text(out, " of models, at most about ");
-        size_text(ps->work, out);
+        buffer_bytes(out, ps->work);
         buffer_text(out, " of work\n");
     }
     buffer_text(out, "At most about ");
-    size_text(plan->largest->bytes + plan->largest->work, out);
+    buffer_bytes(out, plan->largest->bytes + plan->largest->work);
     buffer_printf(out, " at once, in %s", plan->largest->stage->name);
     if (limit != UINT64_MAX) {
         buffer_text(out, "; this machine has ");
-        size_text(limit, out);
+        buffer_bytes(out, limit);
     }
     buffer_text(out, ".\n");
 }

@@ -84,6 +84,21 @@ static int put_use(struct writer *w, const struct model_use *use) {
     return put_path(w, (struct node *)(uintptr_t)use->node, "from", use->source.path);
 }
 
+/* A critic of its own has a rate, which may be the policy's. */
+static int put_critic(struct writer *w, const struct model_use *critic) {
+    static const struct rein_param rows[] = {
+        {.name = "warmup_steps", .type = REIN_PARAM_INT, .offset = offsetof(struct model_use, warmup_steps)},
+        {.name = "lr", .type = REIN_PARAM_REAL, .offset = offsetof(struct model_use, lr)},
+        {.name = NULL},
+    };
+    const struct params table = {"critic", rows, sizeof(rows[0]), sizeof(*critic)};
+
+    if (!critic->present)
+        return 0;
+    return put_use(w, critic) || put_rows(w, (struct node *)(uintptr_t)critic->node, &table, critic, true,
+                                          critic->share ? "lr" : "") ? -1 : 0;
+}
+
 static int put_stage(struct writer *w, struct stage *s) {
     struct node *data = node_get(s->node, "data"), *section;
 
@@ -97,11 +112,15 @@ static int put_stage(struct writer *w, struct stage *s) {
         if (put_rows(w, (struct node *)(uintptr_t)s->rewards[i].marks.mapping, s->rewards[i].marks.table,
                      s->rewards[i].config, false, ""))
             return -1;
-    if (put_use(w, &s->model) || put_use(w, &s->reference) || put_use(w, &s->critic) ||
+    if (put_use(w, &s->model) || put_use(w, &s->reference) || put_critic(w, &s->critic) ||
+        put_rows(w, data, &data_params, &s->data, true, "") ||
         put_path(w, data, "train", s->train_path) || (s->eval_path && put_path(w, data, "eval", s->eval_path)))
         return -1;
     section = stage_section(w, s, "train");
     if (section == NULL || put_rows(w, section, &train_params, &s->train, true, s->on_policy ? "batch" : "minibatch"))
+        return -1;
+    section = stage_section(w, s, "checkpoint");
+    if (section == NULL || put_rows(w, section, &checkpoint_params, &s->checkpoint, true, ""))
         return -1;
     return s->on_policy ? put_rows(w, node_get(s->node, "rollout"), &rollout_params, &s->rollout, true, "") : 0;
 }

@@ -288,10 +288,11 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
     const struct node *at = node_get(v->mapping, row->name);
     struct stage *s = v->s;
     struct stage_scored *scored = &s->scored[s->nscored];
+    const enum model_head head = row->flags & REIN_PARAM_LM ? MODEL_LM : MODEL_SCORE;
     const struct stage *earlier;
 
     for (size_t i = 0; i < s->nscored; i++)
-        if (strcmp(s->scored[i].name, value) == 0)
+        if (strcmp(s->scored[i].name, value) == 0 && s->scored[i].use.source.head == head)
             return 0;
     if (at != NULL && at->type == NODE_SEQUENCE)
         for (size_t i = 0; i < at->count; i++)
@@ -304,11 +305,12 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
     if (s->nscored == STAGE_MAX_REWARDS)
         return build_fail(v->b, s, at, "more than %d models in rewards", STAGE_MAX_REWARDS);
     *scored = (struct stage_scored){.name = value, .use = {.present = true, .from = value, .node = at}};
-    scored->use.source.head = MODEL_SCORE;
+    scored->use.source.head = head;
     if (models_resolve(v->b, s, at, value, &scored->use.source, &earlier) != 0)
         return -1;
-    if (earlier != NULL && earlier->model.source.head != MODEL_SCORE)
-        return build_fail(v->b, s, at, "stage '%s' trains no score head: a reward model does (head: score)", value);
+    if (earlier != NULL && earlier->model.source.head != head)
+        return build_fail(v->b, s, at, head == MODEL_LM ? "stage '%s' trains a score head: what it writes predicts no tokens"
+                          : "stage '%s' trains no score head: a reward model does (head: score)", value);
     s->nscored++;
     return 0;
 }

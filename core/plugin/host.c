@@ -67,6 +67,12 @@ static const void *host_service(void *ctx, const char *id) {
     return h->service ? h->service(h->service_ctx, id) : NULL;
 }
 
+static uint32_t host_stopping(void *ctx) {
+    const struct host_instance *h = ctx;
+
+    return h->stopping != NULL && h->stopping();
+}
+
 struct host_instance *host_create(const struct rein_plugin *plugin, const struct params_marks *marks,
                                   struct error *err) {
     struct host_instance *h = mem_zeros(1, sizeof(*h));
@@ -87,6 +93,7 @@ struct host_instance *host_create(const struct rein_plugin *plugin, const struct
     h->table.fail = host_fail;
     h->table.fail_param = host_fail_param;
     h->table.service = host_service;
+    h->table.stopping = host_stopping;
     return h;
 }
 

@@ -23,6 +23,7 @@ struct host_instance {
     /* offers services by id; NULL: none */
     const void *(*service)(void *ctx, const char *id);
     void *service_ctx;
+    bool (*stopping)(void); /* was the run asked to stop? NULL: nobody can */
 };
 
 struct host_instance *host_create(const struct rein_plugin *plugin, const struct params_marks *marks, struct error *err);

@@ -27,6 +27,7 @@ struct registry {
     struct arena arena;
     const char *folders[MOST_FOLDERS];
     size_t nfolders;
+    struct buffer searched; /* every folder of the path as it was given, there or not, for messages */
     struct module **modules;
     size_t count, capacity;
     const char **files; /* that were looked at already */
@@ -53,8 +54,10 @@ static int add_folder(struct registry *r, const char *folder, struct error *err)
     return 0;
 }
 
+enum absent { SILENT, WARN, REFUSE };
+
 /* A colon-separated list. `source` names it in messages. */
-static int add_list(struct registry *r, const char *source, const char *list, bool must_exist, struct error *err) {
+static int add_list(struct registry *r, const char *source, const char *list, enum absent absent, struct error *err) {
     while (*list != '\0') {
         const size_t length = strcspn(list, ":");
         char folder[PATH_MAX], real[PATH_MAX];
@@ -64,12 +67,15 @@ static int add_list(struct registry *r, const char *source, const char *list, bo
             folder[length] = '\0';
             if (folder[0] != '/')
                 return error_input(err, "%s: '%s' is not an absolute folder", source, folder);
+            buffer_printf(&r->searched, "%s%s", r->searched.length ? ", " : "", folder);
             /* links above the module are the owner's business; what is checked is where they lead */
             if (realpath(folder, real) != NULL) {
                 if (add_folder(r, real, err) != 0)
                     return -1;
-            } else if (must_exist) {
+            } else if (absent == REFUSE) {
                 return error_input(err, "%s: %s: %s", source, folder, strerror(errno));
+            } else if (absent == WARN) {
+                log_warn("%s: %s: %s", source, folder, strerror(errno));
             }
         } else if (length > 0) {
             return error_input(err, "%s: a folder's name is too long", source);
@@ -94,7 +100,7 @@ static int add_home(struct registry *r, struct error *err) {
     buffer_printf(&path, "/rein/plugins/%u.%u", REIN_ABI_MAJOR, REIN_ABI_MINOR);
     rc = path.failed ? error_nomem(err, "plugin path") : 0;
     if (rc == 0 && strchr(path.data, ':') == NULL)
-        rc = add_list(r, "the user's plugin folder", path.data, false, err);
+        rc = add_list(r, "the user's plugin folder", path.data, SILENT, err);
     buffer_free(&path);
     return rc;
 }
@@ -120,6 +126,17 @@ static struct module *add_module(struct registry *r, const struct rein_plugin *p
     return m;
 }
 
+/* What libraries of modules read from the environment as they are loaded; the user's own values stay. */
+static void calm_threads(void) {
+    /* GNU OpenMP's threads wait for each other by spinning for up to 20 ms before they sleep. When another process
+     * wants the core that is spun away, a step takes ten times as long; a tenth of a millisecond is as good
+     * on an idle machine. */
+    setenv("GOMP_SPINCOUNT", "2000", 0);
+    /* OpenBLAS runs single-threaded inside our own partition of the work. Threads of its own would only be started,
+     * and one that finds no memory for its buffers tries for ever, so that the process cannot end. */
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+}
+
 int registry_create(const char *extra, struct registry **out, struct error *err) {
     struct registry *r = mem_zeros(1, sizeof(*r));
     const bool secure = getauxval(AT_SECURE) != 0; /* set-uid: the caller's environment is not ours to trust */
@@ -128,10 +145,11 @@ int registry_create(const char *extra, struct registry **out, struct error *err)
     *out = NULL;
     if (r == NULL)
         return error_nomem(err, "plugins");
+    calm_threads();
     if (add_module(r, &ref_plugin, "(built in)", NULL, err) == NULL ||
-        (extra != NULL && add_list(r, "--plugin-path", extra, true, err) != 0) ||
-        (path != NULL && add_list(r, "REIN_PLUGIN_PATH", path, false, err) != 0) || (!secure && add_home(r, err) != 0) ||
-        add_list(r, "the installed plugins", REIN_PLUGIN_DIR, false, err) != 0) {
+        (extra != NULL && add_list(r, "--plugin-path", extra, REFUSE, err) != 0) ||
+        (path != NULL && add_list(r, "REIN_PLUGIN_PATH", path, WARN, err) != 0) || (!secure && add_home(r, err) != 0) ||
+        add_list(r, "the installed plugins", REIN_PLUGIN_DIR, SILENT, err) != 0) {
         registry_free(r);
         return -1;
     }
@@ -144,6 +162,7 @@ void registry_free(struct registry *r) {
         return;
     free(r->modules);
     free(r->files);
+    buffer_free(&r->searched);
     arena_free(&r->arena);
     free(r);
 }
@@ -165,7 +184,7 @@ static struct fp_mode fp_mode(void) {
 }
 
 /* A module linked with -ffast-math switches denormals off for the whole process as it is loaded. */
-static void *load(const char *path) {
+static void *load(const char *path, bool *fp_mode_changed) {
     const struct fp_mode before = fp_mode();
     struct fp_mode after;
     fenv_t env;
@@ -175,7 +194,8 @@ static void *load(const char *path) {
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     after = fp_mode();
     fesetenv(&env);
-    if (before.rounding != after.rounding || before.flush != after.flush || before.zero != after.zero)
+    *fp_mode_changed = before.rounding != after.rounding || before.flush != after.flush || before.zero != after.zero;
+    if (*fp_mode_changed)
         log_warn("%s: loading it changed the floating-point mode (linked with -ffast-math?); restored", path);
     return handle;
 }
@@ -235,8 +255,10 @@ static void check_file_name(const struct registry *r, const char *path, uint32_t
 
 /* Loads a file once. Its plugins, or the reason why not, become modules. -1 only when memory is short. */
 static int open_file(struct registry *r, const char *path, uint32_t kind, struct error *err) {
+    const size_t before = r->count;
     struct error why = {0};
     void *list = r->files, *handle;
+    bool fp_mode = false;
     int rc;
 
     for (size_t i = 0; i < r->nfiles; i++)
@@ -250,7 +272,7 @@ static int open_file(struct registry *r, const char *path, uint32_t kind, struct
     r->nfiles++;
     rc = trust_file(path, &why);
     if (rc == 0) {
-        handle = load(path);
+        handle = load(path, &fp_mode);
         if (handle == NULL) {
             const char *said = dlerror();
             const size_t length = strlen(path);
@@ -261,6 +283,8 @@ static int open_file(struct registry *r, const char *path, uint32_t kind, struct
             rc = take(r, path, handle, kind, &why); /* stays mapped, refused or not: unloading code is never safe */
         }
     }
+    for (size_t i = before; i < r->count; i++)
+        r->modules[i]->fp_mode = fp_mode;
     if (rc != 0)
         return add_module(r, NULL, path, why.text, err) ? 0 : -1;
     if (kind != 0)
@@ -342,10 +366,39 @@ static int refused(const struct registry *r, const char *path, struct error *err
     return 0;
 }
 
+/* What there is instead; or, when the path leads to no plugin of the kind, where that path goes. */
+static void no_such_plugin(const struct registry *r, uint32_t kind, const char *name, struct error *err) {
+    struct suggestion near = {0};
+    struct buffer names = {0};
+    size_t count = 0, found = 0, refusals = 0;
+    char hint[128], more[64] = "";
+
+    for (size_t i = 0; i < r->count; i++) {
+        const struct module *m = r->modules[i];
+
+        refusals += m->plugin == NULL;
+        if (m->plugin == NULL || m->plugin->kind != kind)
+            continue;
+        found += m->plugin != &ref_plugin;
+        suggest_offer(&near, name, m->plugin->name);
+        buffer_printf(&names, "%s%s", count++ ? ", " : "", m->plugin->name);
+    }
+    if (refusals > 0)
+        snprintf(more, sizeof(more), " (%zu files were refused: see rein plugins)", refusals);
+    suggest_text(&near, hint, sizeof(hint));
+    if (found == 0 && r->searched.data != NULL)
+        error_input(err, "there is no %s '%.64s'%s: no %ss were found in %.600s%s. REIN_PLUGIN_PATH or --plugin-path can "
+                         "name another folder", kind_name(kind), name, hint, kind_name(kind), r->searched.data, more);
+    else
+        error_input(err, "there is no %s '%.64s'%s%s%.400s%s", kind_name(kind), name, hint,
+                    count == 0 ? "" : count == 1 ? "; there is " : "; there are ",
+                    count ? names.data : "", more);
+    buffer_free(&names);
+}
+
 const struct module *registry_find(struct registry *r, uint32_t kind, const char *name, struct error *err) {
     const struct module *m = find_loaded(r, kind, name);
-    struct suggestion near = {0};
-    char path[PATH_MAX], hint[128];
+    char path[PATH_MAX];
 
     if (m != NULL)
         return m;
@@ -358,13 +411,9 @@ const struct module *registry_find(struct registry *r, uint32_t kind, const char
     /* a file may hold several plugins: look into each, for the name and for names like it */
     if (registry_scan_kind(r, kind, err) != 0)
         return NULL;
-    if ((m = find_loaded(r, kind, name)) != NULL)
-        return m;
-    for (size_t i = 0; i < r->count; i++)
-        if (r->modules[i]->plugin && r->modules[i]->plugin->kind == kind)
-            suggest_offer(&near, name, r->modules[i]->plugin->name);
-    error_input(err, "there is no %s '%.64s'%s", kind_name(kind), name, suggest_text(&near, hint, sizeof(hint)));
-    return NULL;
+    if ((m = find_loaded(r, kind, name)) == NULL)
+        no_such_plugin(r, kind, name, err);
+    return m;
 }
 
 const struct module *registry_open_file(struct registry *r, const char *path, struct error *err) {

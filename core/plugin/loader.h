@@ -5,7 +5,8 @@
  * $libdir/rein/<abi>. Layout <dir>/{algorithms,rewards,backends}/<name>.so; the first found wins.
  * Only absolute folders; a file must be regular, owned by root or the user and not writable by others, and so
  * must its folders be. Modules are loaded RTLD_NOW|RTLD_LOCAL, never unloaded; the floating-point
- * environment is restored afterwards. Every refusal is a sentence.
+ * environment is restored afterwards. Every refusal is a sentence. A folder of
+ * REIN_PLUGIN_PATH that is not there is warned of, one of --plugin-path is an error.
  */
 #ifndef REIN_CORE_LOADER_H
 #define REIN_CORE_LOADER_H
@@ -13,6 +14,7 @@
 #include "base/error.h"
 
 #include <rein/plugin.h>
+#include <stdbool.h>
 
 struct registry;
 
@@ -21,6 +23,7 @@ struct module {
     const struct rein_plugin *plugin;
     const char *path;           /* "(built in)" for ref */
     const char *why;            /* reason of refusal, or NULL */
+    bool fp_mode;               /* loading it changed the floating-point mode (it was put back) */
     const char *shadows;        /* path of a later file of the same name that is not used, or NULL */
 };
 

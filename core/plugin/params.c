@@ -356,7 +356,7 @@ static bool is_name(const char *s) {
 
 static int verify_row(const struct params *p, const struct rein_param *row, struct error *err) {
     static const char *const reserved[] = {"use", "name", "weight", "data", NULL};
-    const uint32_t known = REIN_PARAM_REQUIRED | REIN_PARAM_ADVANCED | REIN_PARAM_DEPRECATED;
+    const uint32_t known = REIN_PARAM_REQUIRED | REIN_PARAM_ADVANCED | REIN_PARAM_DEPRECATED | REIN_PARAM_LM;
     const uint32_t type = base_type(row);
     const size_t size = type_size(row->type), align = size < 8 ? size : 8;
     size_t end;
@@ -367,6 +367,8 @@ static int verify_row(const struct params *p, const struct rein_param *row, stru
         return error_input(err, "option '%s' has the unknown type %u", row->name, (unsigned)row->type);
     if (row->flags & ~known)
         return error_input(err, "option '%s' has unknown flags", row->name);
+    if ((row->flags & REIN_PARAM_LM) && type != REIN_PARAM_MODEL)
+        return error_input(err, "option '%s' has a flag of models and names none", row->name);
     if (row->doc == NULL || *row->doc == '\0')
         return error_input(err, "option '%s' has no sentence that explains it", row->name);
     if (type == REIN_PARAM_CHOICE && (row->choices == NULL || row->choices[0] == NULL))

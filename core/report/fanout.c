@@ -39,6 +39,15 @@ static void progress(void *ctx, const char *what, uint64_t done, uint64_t total)
             f->targets[i]->progress(f->targets[i]->ctx, what, done, total);
 }
 
+static int cost(void *ctx, uint64_t number, const struct report_cost *c, struct error *err) {
+    const struct fanout *f = ctx;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (f->targets[i]->cost && f->targets[i]->cost(f->targets[i]->ctx, number, c, err) != 0)
+            return -1;
+    return 0;
+}
+
 static int end(void *ctx, struct error *err) {
     const struct fanout *f = ctx;
     int rc = 0;
@@ -50,8 +59,8 @@ static int end(void *ctx, struct error *err) {
 }
 
 void fanout_init(struct fanout *f) {
-    *f = (struct fanout){.sink = {.begin = begin, .step = step, .sample = sample, .progress = progress, .end = end}};
-    f->sink.ctx = f;
+    *f = (struct fanout){.sink = {.ctx = f, .begin = begin, .step = step, .sample = sample, .progress = progress,
+                                  .cost = cost, .end = end}};
 }
 
 void fanout_add(struct fanout *f, const struct report_sink *target) {

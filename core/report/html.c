@@ -6,6 +6,7 @@
 #include "base/yaml.h"
 #include "report/chart.h"
 #include "report/history.h"
+#include "report/progress.h"
 #include "report/record.h"
 
 #include <dirent.h>
@@ -102,6 +103,30 @@ static const struct series *eval_of(const struct history *h, const char *name) {
     return history_find(h, full);
 }
 
+/* The cost of the whole stage is said, not drawn. */
+static bool is_cost(const char *name) {
+    return strcmp(name, RECORD_STAGE_TIME) == 0 || strcmp(name, RECORD_PEAK) == 0 ||
+           strcmp(name, RECORD_PROCESS_PEAK) == 0;
+}
+
+/* "12 steps in 1:23, peak memory 1.2 GB." */
+static void stage_line(struct buffer *out, const struct history *h) {
+    const struct series *time = history_find(h, RECORD_STAGE_TIME), *peak = history_find(h, RECORD_PEAK);
+    const bool of_process = peak == NULL;
+    char clock[32];
+
+    if (of_process)
+        peak = history_find(h, RECORD_PROCESS_PEAK);
+    buffer_printf(out, "%llu steps", (unsigned long long)h->last_step);
+    if (time != NULL)
+        buffer_printf(out, " in %s", progress_clock(time->value[time->count - 1], clock));
+    if (peak != NULL && peak->value[peak->count - 1] > 0 && peak->value[peak->count - 1] < 1e18) {
+        buffer_text(out, of_process ? ", peak memory of the process " : ", peak memory ");
+        buffer_bytes(out, (uint64_t)peak->value[peak->count - 1]);
+    }
+    buffer_text(out, ". ");
+}
+
 /* An eval_ series is drawn with the one it evaluates, when there is one. */
 static bool drawn_with_another(const struct history *h, const char *name) {
     return strncmp(name, "eval_", 5) == 0 && history_find(h, name + 5) != NULL;
@@ -113,7 +138,7 @@ static void charts(struct buffer *out, const struct history *h, bool times) {
         const struct series *s = &h->series[i];
         const bool eval = strncmp(s->name, "eval_", 5) == 0;
 
-        if (record_is_time(s->name) != times || drawn_with_another(h, s->name))
+        if (record_is_time(s->name) != times || drawn_with_another(h, s->name) || is_cost(s->name))
             continue;
         chart_write(out, s->name, eval ? NULL : s, eval ? s : eval_of(h, s->name));
     }
@@ -154,8 +179,9 @@ static int write_stage(struct buffer *out, const char *run, const char *name, st
     chart_escape(out, name);
     buffer_text(out, "\">");
     chart_escape(out, name);
-    buffer_printf(out, "</h2>\n<p class=dim>%llu steps. The figure beside a name is its last value; evaluations are the "
-                       "<b class=e>second colour</b>.</p>\n", (unsigned long long)h.last_step);
+    buffer_text(out, "</h2>\n<p class=dim>");
+    stage_line(out, &h);
+    buffer_text(out, "The figure beside a name is its last value; evaluations are the <b class=e>second colour</b>.</p>\n");
     charts(out, &h, false);
     if (h.nfirst && h.nlast && h.first[0].step != h.last[0].step) {
         sample_table(out, "Last samples", h.last, h.nlast);

@@ -21,6 +21,7 @@ struct progress {
     uint64_t logged_step;
     char values[160];             /* "loss 1.23  kl 0.4" */
     char work[64];                /* "sampling 40%" */
+    struct report_cost cost;      /* zero while the stage is not done */
 };
 
 static double now(void) {
@@ -123,6 +124,7 @@ static int begin(void *ctx, const char *stage, const char *folder, uint64_t tota
     p->began = p->logged = now();
     p->drawn = 0;
     p->values[0] = p->work[0] = '\0';
+    p->cost = (struct report_cost){0};
     if (p->terminal)
         draw(p);
     return 0;
@@ -189,14 +191,32 @@ static void progress(void *ctx, const char *what, uint64_t done, uint64_t total)
     draw(p);
 }
 
+static int cost(void *ctx, uint64_t number, const struct report_cost *c, struct error *err) {
+    struct progress *p = ctx;
+
+    (void)number;
+    (void)err;
+    p->cost = *c;
+    return 0;
+}
+
 static int end(void *ctx, struct error *err) {
     struct progress *p = ctx;
+    const double seconds = p->cost.seconds > 0 ? p->cost.seconds : now() - p->began;
+    struct buffer line = {0};
     char clock[32];
 
     (void)err;
     clear(p);
-    log_info("%s: %llu of %llu steps in %s%s%s", p->stage, (unsigned long long)p->done, (unsigned long long)p->total,
-             progress_clock(now() - p->began, clock), p->values[0] ? "  " : "", p->values);
+    buffer_printf(&line, "%s: %llu of %llu steps in %s", p->stage, (unsigned long long)p->done,
+                  (unsigned long long)p->total, progress_clock(seconds, clock));
+    if (p->cost.peak_memory > 0) {
+        buffer_text(&line, p->cost.of_process ? ", peak memory of the process " : ", peak memory ");
+        buffer_bytes(&line, p->cost.peak_memory);
+    }
+    if (!line.failed)
+        log_info("%s%s%s", line.data, p->values[0] ? "  " : "", p->values);
+    buffer_free(&line);
     return 0;
 }
 
@@ -207,7 +227,8 @@ int progress_open(struct report_sink *sink, bool terminal, struct error *err) {
         return error_nomem(err, "progress bar");
     p->terminal = terminal;
     log_set_hook(clear, p);
-    *sink = (struct report_sink){.ctx = p, .begin = begin, .step = step, .progress = progress, .end = end};
+    *sink = (struct report_sink){.ctx = p, .begin = begin, .step = step, .progress = progress,
+                                 .cost = cost, .end = end};
     return 0;
 }
 

@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 struct record {
-    int metrics, samples;
+    int metrics, samples; /* -1: not open */
+    char *samples_path;   /* made with the first sample: stages without any leave no file */
     struct buffer line;
 };
 
-static const char *const times[] = {"step_time", "tokens_per_second", "eps", "rollout_time", "eval_time"};
+static const char *const times[] = {"step_time", "tokens_per_second", "eps", "rollout_time", "eval_time",
+                                    RECORD_STAGE_TIME, RECORD_PEAK, RECORD_PROCESS_PEAK};
 
 const char *record_time_name(size_t index) {
     return index < sizeof(times) / sizeof(*times) ? times[index] : NULL;
@@ -78,36 +80,38 @@ static void close_files(struct record *j) {
     if (j->samples >= 0)
         close(j->samples);
     j->metrics = j->samples = -1;
+    free(j->samples_path);
+    j->samples_path = NULL;
 }
 
-static int open_one(const char *folder, const char *name, int append, uint64_t step, struct error *err) {
-    char *path = file_join(folder, name);
-    int fd = -1;
+static int open_one(const char *path, int *fd, struct error *err) {
+    *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0666);
+    return *fd < 0 ? error_errno_run(err, path, "cannot create") : 0;
+}
 
-    if (path == NULL)
-        return error_nomem(err, name);
-    if (append && record_cut(path, step, err) != 0)
-        goto out;
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND | (append ? 0 : O_TRUNC), 0666);
-    if (fd < 0)
-        error_errno_run(err, path, "cannot create");
-out:
-    free(path);
-    return fd;
+/* What an earlier run left: the lines up to `step` stay when it goes on, nothing when it begins. */
+static int take_over(const char *path, int append, uint64_t step, struct error *err) {
+    if (append)
+        return record_cut(path, step, err);
+    return unlink(path) == 0 || errno == ENOENT ? 0 : error_errno_run(err, path, "cannot remove");
 }
 
 static int begin(void *ctx, const char *stage, const char *folder, uint64_t total_steps, int append, uint64_t step,
                  struct error *err) {
     struct record *j = ctx;
+    char *metrics = file_join(folder, "metrics.jsonl");
+    int rc = -1;
 
     (void)stage;
     (void)total_steps;
     close_files(j);
-    j->metrics = open_one(folder, "metrics.jsonl", append, step, err);
-    if (j->metrics < 0)
-        return -1;
-    j->samples = open_one(folder, "samples.jsonl", append, step, err);
-    return j->samples < 0 ? -1 : 0;
+    j->samples_path = file_join(folder, "samples.jsonl");
+    if (metrics == NULL || j->samples_path == NULL)
+        error_nomem(err, "metrics");
+    else if (take_over(metrics, append, step, err) == 0 && take_over(j->samples_path, append, step, err) == 0)
+        rc = open_one(metrics, &j->metrics, err);
+    free(metrics);
+    return rc;
 }
 
 static void add_number(struct buffer *b, double x) {
@@ -148,6 +152,8 @@ static int write_step(void *ctx, uint64_t step, int eval, const struct report_va
 static int write_sample(void *ctx, const struct report_sample *s, struct error *err) {
     struct record *j = ctx;
 
+    if (j->samples < 0 && open_one(j->samples_path, &j->samples, err) != 0)
+        return -1;
     buffer_clear(&j->line);
     buffer_printf(&j->line, "{\"step\":%llu,\"prompt\":", (unsigned long long)s->step);
     buffer_json_string(&j->line, s->prompt, strlen(s->prompt));
@@ -159,6 +165,13 @@ static int write_sample(void *ctx, const struct report_sample *s, struct error *
     add_number(&j->line, s->kl);
     buffer_byte(&j->line, '}');
     return flush(j, j->samples, "samples.jsonl", err);
+}
+
+static int write_cost(void *ctx, uint64_t step, const struct report_cost *c, struct error *err) {
+    const struct report_value values[] = {{RECORD_STAGE_TIME, c->seconds},
+                                          {c->of_process ? RECORD_PROCESS_PEAK : RECORD_PEAK, (double)c->peak_memory}};
+
+    return write_step(ctx, step, 0, values, 2, err);
 }
 
 static int end(void *ctx, struct error *err) {
@@ -176,7 +189,8 @@ int record_open(struct report_sink *sink, struct error *err) {
     if (j == NULL)
         return error_nomem(err, "metrics");
     j->metrics = j->samples = -1;
-    *sink = (struct report_sink){.ctx = j, .begin = begin, .step = write_step, .sample = write_sample, .end = end};
+    *sink = (struct report_sink){.ctx = j, .begin = begin, .step = write_step, .sample = write_sample, .cost = write_cost,
+                                 .end = end};
     return 0;
 }
 

@@ -14,7 +14,12 @@
 int record_open(struct report_sink *sink, struct error *err);
 void record_close(struct report_sink *sink);
 
-/* Names whose values are wall-clock times: the only ones that differ between two runs of one seed.
+/* What the whole stage took, in a line of its own at the end: seconds, and bytes. */
+#define RECORD_STAGE_TIME   "stage_time"
+#define RECORD_PEAK         "peak_memory"
+#define RECORD_PROCESS_PEAK "process_peak_memory" /* earlier stages counted too */
+
+/* Names whose values tell of the machine (times, memory): the only ones that differ between two runs of one seed.
  * NULL past the end. */
 const char *record_time_name(size_t index);
 bool record_is_time(const char *name);

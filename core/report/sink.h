@@ -22,6 +22,13 @@ struct report_sample {
     double kl;            /* sum of k1 over the completion; NaN */
 };
 
+/* What a whole stage took, from reading its models to writing them. */
+struct report_cost {
+    double seconds;
+    uint64_t peak_memory; /* bytes resident at most */
+    int of_process;       /* 1: of the process since it began, earlier stages too; the system keeps no other */
+};
+
 struct report_sink {
     void *ctx;
     /* A stage begins (append = 1 when resumed: metrics after `step` already in the files are cut off). */
@@ -32,6 +39,8 @@ struct report_sink {
     int (*sample)(void *ctx, const struct report_sample *s, struct error *err);
     /* Work inside a step: "sampling", done of total tokens. For the progress bar only. */
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
+    /* The stage is done and written; comes right before end(). A resumed stage counts from when it was resumed. */
+    int (*cost)(void *ctx, uint64_t step, const struct report_cost *c, struct error *err);
     int (*end)(void *ctx, struct error *err);
 };
 

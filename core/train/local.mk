@@ -1,6 +1,7 @@
 core_libcore_la_SOURCES += \
 	core/train/average.c core/train/average.h \
 	core/train/batch.c core/train/batch.h \
+	core/train/choices.c core/train/choices.h \
 	core/train/checkpoint.c core/train/checkpoint.h \
 	core/train/data.c core/train/data.h \
 	core/train/learner.c core/train/learner.h \

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mempeak.h"
 #include "train/data.h"
 #include "train/save.h"
 #include "train/schedule.h"
@@ -140,6 +141,8 @@ int run_open(const struct stage *s, const struct stage_env *env, struct run **ou
     r->stage = s;
     r->env = env;
     r->step.trainer = &r->trainer;
+    r->clock = run_clock();
+    r->own_peak = mempeak_reset();
     signals_install();
     if (open_learners(r, &needs, err) != 0)
         goto fail;
@@ -345,6 +348,14 @@ int run_stopped(struct run *r, struct error *err) {
     return -1;
 }
 
+static int report_cost(const struct run *r, struct error *err) {
+    const struct report_sink *sink = r->env->sink;
+    const struct report_cost cost = {.seconds = run_clock() - r->clock, .peak_memory = mempeak(),
+                                     .of_process = !r->own_peak};
+
+    return r->begun && sink->cost ? sink->cost(sink->ctx, r->at.step, &cost, err) : 0;
+}
+
 int run_finish(struct run *r, struct error *err) {
     const struct report_sink *sink = r->env->sink;
     int rc;
@@ -352,7 +363,7 @@ int run_finish(struct run *r, struct error *err) {
     r->at.eval_pending = r->eval_data.nunits > 0;
     if (evaluate_if_pending(r, err) != 0 || standard_measure(r, err) != 0)
         return run_stopped(r, err);
-    rc = save_models(r, err);
+    rc = save_models(r, err) == 0 && report_cost(r, err) == 0 ? 0 : -1;
     if (r->begun && sink != NULL && sink->end != NULL) {
         r->begun = false;
         if (sink->end(sink->ctx, rc == 0 ? err : NULL) != 0)

@@ -43,6 +43,8 @@ struct run {
     uint32_t max_tokens;
     struct position at;
     bool begun;                  /* the sink knows of the stage */
+    double clock;                /* when it was opened */
+    bool own_peak;               /* peak memory is counted from there */
     /* evaluates and reports; set by off-policy or on-policy training */
     int (*evaluate)(struct run *r, struct error *err);
     void *loop;                  /* evaluate()'s own */

@@ -8,10 +8,11 @@
 #include "model/pass.h"
 #include "plugin/host.h"
 #include "text/template.h"
+#include "train/choices.h"
 #include "train/signals.h"
 
 #include <jansson.h>
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,9 +54,10 @@ struct job {
     float *out;                       /* [samples][heads][rows] */
 };
 
-static struct scored *find(struct scorer *s, const char *name) {
+/* One name may stand for a language model here and for a reward model on it there. */
+static struct scored *find(struct scorer *s, const char *name, enum model_head head) {
     for (size_t i = 0; i < s->count; i++)
-        if (strcmp(s->models[i].name, name) == 0)
+        if (strcmp(s->models[i].name, name) == 0 && model_head(s->models[i].model) == head)
             return &s->models[i];
     return NULL;
 }
@@ -209,13 +211,14 @@ static rein_status refuse(struct host_instance *h, const struct error *err) {
     return h->table.fail(h->table.ctx, code, err->text);
 }
 
-static struct scored *asked_for(struct host_instance *h, const char *name, rein_status *status) {
-    struct scored *m = find(h->service_ctx, name);
+static struct scored *asked_for(struct host_instance *h, const char *name, enum model_head head, rein_status *status) {
+    struct scored *m = find(h->service_ctx, name, head);
     struct error err = {0};
 
     *status = REIN_OK;
     if (m == NULL) {
-        error_input(&err, "there is no model %s for a reward in this stage", name);
+        error_input(&err, "there is no %s %s for a reward in this stage",
+                    head == MODEL_LM ? "language model" : "reward model", name);
         *status = refuse(h, &err);
     }
     return m;
@@ -255,7 +258,7 @@ static rein_status service_score(void *ctx, const struct rein_score_request *req
     struct error err = {0};
     rein_status status;
 
-    j.m = asked_for(h, request->model, &status);
+    j.m = asked_for(h, request->model, MODEL_SCORE, &status);
     if (j.m == NULL)
         return status;
     return fill_job(&j, &err) == 0 && score_all(&j, &err) == 0 ? REIN_OK : refuse(h, &err);
@@ -263,7 +266,7 @@ static rein_status service_score(void *ctx, const struct rein_score_request *req
 
 static rein_status service_describe(void *ctx, const char *model, struct rein_scored_model *out) {
     rein_status status;
-    const struct scored *m = asked_for(ctx, model, &status);
+    const struct scored *m = asked_for(ctx, model, MODEL_SCORE, &status);
 
     if (m != NULL) {
         out->heads = model_heads(m->model);
@@ -272,69 +275,24 @@ static rein_status service_describe(void *ctx, const char *model, struct rein_sc
     return status;
 }
 
-/* log p(choice | text): the sum over the choice's tokens. */
-static int choice_logprob(struct scored *m, const char *text, const char *choice, float *out, struct error *err) {
-    const struct tokenizer *t = model_tokenizer(m->model);
-    struct ids ids = {0};
-    int32_t *rows = NULL;
-    float *logp = NULL;
-    size_t prompt, n;
-    int rc = -1;
-
-    if (t == NULL || model_head(m->model) != MODEL_LM)
-        return error_input(err, "model %s is not a language model with a tokenizer", m->name);
-    if (tokenizer_encode(t, text, strlen(text), TOKENIZE_BOS, &ids, err) != 0)
-        goto out;
-    prompt = ids.count;
-    if (tokenizer_encode(t, choice, strlen(choice), 0, &ids, err) != 0)
-        goto out;
-    n = ids.count - prompt;
-    if (prompt == 0 || n == 0 || ids.count > INT32_MAX) {
-        error_run(err, "a text or a choice has no tokens");
-        goto out;
-    }
-    rows = mem_array(n, sizeof(*rows));
-    logp = mem_array(n, sizeof(*logp));
-    if (rows == NULL || logp == NULL) {
-        error_nomem(err, "choices");
-        goto out;
-    }
-    for (size_t i = 0; i < n; i++)
-        rows[i] = (int32_t)(prompt + i - 1);
-    {
-        const uint32_t offset[] = {0, (uint32_t)ids.count};
-        const struct packed packed = {1, offset, ids.data};
-        const struct pass_targets targets = {(uint32_t)n, rows, ids.data + prompt, 1};
-        double sum = 0;
-
-        if (signals_check(err) != 0 || pass_forward(m->pass, &packed, false, err) != 0 ||
-            pass_logprobs(m->pass, &targets, logp, NULL, NULL, err) != 0)
-            goto out;
-        for (size_t i = 0; i < n; i++)
-            sum += (double)logp[i];
-        *out = (float)sum;
-        rc = 0;
-    }
-out:
-    ids_free(&ids);
-    free(rows);
-    free(logp);
-    return rc;
-}
-
-static rein_status service_choices(void *ctx, const char *model, const char *const *text, uint32_t rows,
-                                   const char *const *choices, uint32_t nchoices, float *out) {
+static rein_status service_choices(void *ctx, const struct rein_choice_request *request, float *out) {
     struct host_instance *h = ctx;
     struct error err = {0};
     rein_status status;
-    struct scored *m = asked_for(h, model, &status);
+    struct scored *m = asked_for(h, request->model, MODEL_LM, &status);
+    uint32_t too_long = 0;
+    char text[160];
 
     if (m == NULL)
         return status;
-    for (uint32_t r = 0; r < rows; r++)
-        for (uint32_t c = 0; c < nchoices; c++)
-            if (choice_logprob(m, text[r], choices[c], &out[(size_t)r * nchoices + c], &err) != 0)
-                return refuse(h, &err);
+    const struct choices_model asked = {m->name, m->model, m->pass, m->chat};
+    if (choices_logprobs(&asked, request, out, &too_long, &err) != 0)
+        return refuse(h, &err);
+    if (too_long > 0) {
+        snprintf(text, sizeof(text), "%u of %u texts are longer than the context of model %.60s: no opinion on them",
+                 too_long, request->rows, m->name);
+        h->table.log(ctx, REIN_LOG_WARN, text);
+    }
     return REIN_OK;
 }
 
@@ -350,6 +308,8 @@ static int find_trunk(const struct scorer *s, const struct model_source *source,
     bool same = false;
 
     *out = NULL;
+    if (source->head != MODEL_SCORE) /* a trunk that is there may lack its language model head */
+        return 0;
     for (size_t i = 0; i < s->count && !same; i++) {
         struct scored *other = (struct scored *)(uintptr_t)&s->models[i];
 

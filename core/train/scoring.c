@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "plugin/host.h"
+#include "train/signals.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ static int open_one(struct source *x, const struct stage_reward *spec, struct sc
         return -1;
     x->host->service = scorer_service;
     x->host->service_ctx = scorer;
+    x->host->stopping = signals_pending;
     if (host_check(x->host, x->ops->create(&x->host->table, spec->config, &x->self), "create", err) != 0) {
         x->self = NULL;
         return -1;

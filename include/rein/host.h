@@ -34,6 +34,9 @@ struct rein_host {
     /* Optional services by versioned id ("rein.scorer/1"); NULL when the host
      * has none. Valid until the instance is destroyed. [main] */
     const void *(*service)(void *ctx, const char *id);
+    /* 1: the user asks the run to stop. A call that waits for something looks now and then, and fails; why it failed
+     * is not told to anybody. NULL in a table that knows of no stop. [thread-safe] */
+    uint32_t (*stopping)(void *ctx);
 };
 
 #endif

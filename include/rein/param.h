@@ -32,6 +32,7 @@ struct rein_list {
 #define REIN_PARAM_REQUIRED   (1u << 0) /* no default, must be given */
 #define REIN_PARAM_ADVANCED   (1u << 1) /* shown last */
 #define REIN_PARAM_DEPRECATED (1u << 2) /* accepted with a warning that quotes `doc` */
+#define REIN_PARAM_LM         (1u << 3) /* a MODEL that predicts tokens; without it one with a score head */
 
 /* One row. The table ends with .name == NULL. The names use, name, weight and
  * data are reserved for the host, and normalise and clip in a reward source. Strings live as long as the module. */

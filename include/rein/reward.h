@@ -73,6 +73,17 @@ struct rein_scored_model {
     uint32_t reserved;
 };
 
+#define REIN_CHOICE_CHAT (1u << 0) /* the text is a user's turn: rendered by the asked model's own chat template, when it has one */
+
+struct rein_choice_request {
+    uint32_t size;
+    uint32_t flags;            /* REIN_CHOICE_* */
+    const char *model;         /* a language model: the option has REIN_PARAM_LM */
+    uint32_t rows, nchoices;
+    const char *const *text;   /* [rows] UTF-8; special tokens spelled out in it stay ordinary characters */
+    const char *const *choices; /* [nchoices] each at least one token */
+};
+
 /* The first argument of each function is the host->ctx of the asking instance. */
 struct rein_scorer_1 {
     uint32_t size;
@@ -81,11 +92,11 @@ struct rein_scorer_1 {
      * template the exact ids are scored; otherwise text or messages are rendered with the
      * scored model's own. [instance] */
     rein_status (*score)(void *ctx, const struct rein_score_request *request, float *out);
-    /* out[rows * choices]: log-probability of each choice (a string) as the continuation of
-     * text[rows], by a language model of the pipeline. [instance] */
-    rein_status (*choice_logprobs)(void *ctx, const char *model, const char *const *text, uint32_t rows,
-                                   const char *const *choices, uint32_t nchoices, float *out);
-    /* Allowed in create() too, when no model is loaded yet. [instance] */
+    /* out[rows * nchoices]: log-probability of each choice, all its tokens, as the continuation of text[row].
+     * NaN where the text does not fit the model's context. Asked with no rows (in create, say) it checks that the
+     * model can be asked so. [instance] */
+    rein_status (*choice_logprobs)(void *ctx, const struct rein_choice_request *request, float *out);
+    /* Of a model with a score head. Allowed in create() too, when no model is loaded yet. [instance] */
     rein_status (*describe)(void *ctx, const char *model, struct rein_scored_model *out);
 };
 

@@ -20,8 +20,11 @@ conforms() { # KIND NAME SETTING...
 }
 breaks() { # MODULE WRONG PATTERN: fails with 1, and the complaint is the expected one
     kind=algorithm
-    [ "$1" = wrong_reward ] && kind=reward
-    out=$($conform $kind "$wrong/$1.so" ${2:+--set wrong=$2} 2>&1)
+    case $1 in wrong_reward | wrong_loading | wrong_symbols) kind=reward ;; esac
+    case $1 in
+    wrong_loading | wrong_symbols) out=$(REIN_WRONG=$2 $conform $kind "$wrong/$1.so" 2>&1) ;;
+    *) out=$($conform $kind "$wrong/$1.so" ${2:+--set wrong=$2} 2>&1) ;;
+    esac
     status=$?
     echo "$out" | grep -q "^not ok.*$3" && [ $status = 1 ]
     found=$?
@@ -68,9 +71,12 @@ conforms reward rm-dropout model=judge
 conforms reward rm-dropout model=judge samples=1 rate=0.5 sites=all
 conforms reward rm-perturb model=judge
 conforms reward rm-perturb model=judge samples=3 rate=2 target=embedding
+conforms reward judge model=judge
+conforms reward judge model=judge score=log-odds chat=false 'rubric={completion}{answer}' columns=[answer]
 conforms reward rule kind=exact column=label
 conforms reward rule kind=exact column=label ignore_case=true
 conforms reward rule kind=number column=answer hit=2 miss=-1
+conforms reward rule kind=number column=answer 'extract=is.(.*)' tolerance=0.5
 conforms reward rule kind=regex pattern=[0-9]+
 conforms reward rule kind=format pattern=The.*
 conforms reward rule kind=length target=5 scale=20
@@ -140,6 +146,29 @@ breaks wrong_reward unwritten 'every score is a finite number or NaN'
 breaks wrong_reward overrun 'stays inside its arrays'
 breaks wrong_reward members 'at least one'
 breaks wrong_reward leak 'everything allocated is given back'
+breaks wrong_reward silent 'a failed allocation is reported'
+breaks wrong_reward growing 'the number of members stays'
+breaks wrong_reward alike 'several members are not all alike'
+breaks wrong_reward instance 'another instance gives the same scores'
+breaks wrong_reward shared 'two instances do not interfere'
+breaks wrong_reward empty 'no rows at all are no problem'
+breaks wrong_reward extreme 'every option at its least and greatest'
+breaks wrong_reward mute 'every option at its least and greatest'
+
+# loading, for every kind
+out=$($conform reward "$wrong/wrong_loading.so" 2>&1); ok $? "wrong_loading, nothing: conforms"
+breaks wrong_loading rounding 'loading leaves the floating-point mode alone'
+breaks wrong_loading locale 'loading leaves the locale alone'
+breaks wrong_loading folder 'loading leaves the working folder'
+breaks wrong_loading umask 'the mask of files alone'
+breaks wrong_loading mask 'loading leaves signals alone'
+breaks wrong_loading handler 'loading leaves signals alone'
+breaks wrong_loading file 'loading leaves no file open'
+breaks wrong_loading thread 'loading starts no thread'
+breaks wrong_loading fickle 'the entry answers the same'
+breaks wrong_loading endless 'and NULL past the end'
+breaks wrong_symbols '' 'exports rein_plugin_entry and nothing else'
+breaks wrong_symbols '' 'needs no symbol of rein'
 out=$($conform reward "$top_builddir/modules/rewards/rm.so" 2>&1); [ $? = 2 ] && echo "$out" | grep -q model
 ok $? "a required option that is missing is a usage error"
 echo "1..$n"

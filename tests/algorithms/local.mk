@@ -40,3 +40,9 @@ tests_algorithms_check_common_CFLAGS = $(TEST_CC)
 tests_algorithms_check_common_LDADD = plugins/common/libcommon.la $(TEST_LINK)
 TESTS += tests/algorithms/check_common
 endif
+check_LTLIBRARIES += tests/plugins/wrong_loading.la tests/plugins/wrong_symbols.la
+tests_plugins_wrong_loading_la_SOURCES = tests/plugins/wrong_loading.c
+tests_plugins_wrong_loading_la_LDFLAGS = $(TEST_MODULE_LINK)
+tests_plugins_wrong_symbols_la_SOURCES = tests/plugins/wrong_loading.c
+tests_plugins_wrong_symbols_la_CPPFLAGS = $(AM_CPPFLAGS) -DSURPLUS
+tests_plugins_wrong_symbols_la_LDFLAGS = $(TEST_MODULE_LINK)

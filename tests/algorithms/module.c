@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "algorithms/module.h"
+#include "base/yaml.h"
 
 #include <rein/reward.h>
 
@@ -23,6 +24,18 @@ const struct rein_plugin *module_open(const char *kind, const char *name) {
     return entry(0);
 }
 
+static struct arena lists; /* as long as the program */
+
+static void store_list(const struct rein_param *row, const char *text, char *config) {
+    const struct node *n = yaml_value(&lists, text, "list", NULL);
+    const char **items = arena_alloc(&lists, (n->count + 1) * sizeof(*items));
+    const struct rein_list list = {n->count, items};
+
+    for (size_t i = 0; i < n->count; i++)
+        items[i] = n->items[i]->text;
+    memcpy(config + row->offset, &list, sizeof(list));
+}
+
 static void store(const struct rein_param *row, const char *text, char *config) {
     double real = strtod(text, NULL);
     int64_t number = strtoll(text, NULL, 10);
@@ -42,6 +55,10 @@ static void store(const struct rein_param *row, const char *text, char *config) 
             ;
         ck_assert_msg(row->choices[number] != NULL, "%s is no choice of %s", text, row->name);
         memcpy(config + row->offset, &number, sizeof(number));
+        return;
+    case REIN_PARAM_STRING | REIN_PARAM_LIST:
+    case REIN_PARAM_COLUMN | REIN_PARAM_LIST:
+        store_list(row, text, config);
         return;
     default:
         memcpy(config + row->offset, &text, sizeof(text));
@@ -98,10 +115,17 @@ static rein_status host_fail_param(void *ctx, const char *param, const char *tex
     return host_fail(ctx, REIN_ERR_ARG, text);
 }
 
+static const char *offered_id;
+static const void *offered;
+
+void module_offer(const char *id, const void *service) {
+    offered_id = id;
+    offered = service;
+}
+
 static const void *host_service(void *ctx, const char *id) {
     (void)ctx;
-    (void)id;
-    return NULL;
+    return offered_id && !strcmp(offered_id, id) ? offered : NULL;
 }
 
 rein_status instance_open(struct instance *in, const char *kind, const char *name, const char *const *options) {

@@ -27,6 +27,8 @@ void *module_config(const struct rein_plugin *plugin, const char *const *options
 /* create() and, for an algorithm, describe(). Returns create's status; on failure in->self is NULL. */
 rein_status instance_open(struct instance *in, const char *kind, const char *name, const char *const *options);
 void instance_close(struct instance *in);
+/* What host->service answers for `id` from now on; without it there is no service. */
+void module_offer(const char *id, const void *service);
 
 #define MODULE_METRICS 64
 struct metric_box {

@@ -20,6 +20,19 @@ for c in plugins schema; do
 done
 run plugins --jsno
 ok "unknown option suggests" says "unknown option '--jsno' (did you mean '--json'?)"
+run generate m --temp 1
+ok "a part of an option suggests the whole" says "unknown option '--temp' (did you mean '--temperature'?)"
+run --verison
+ok "an option of no command suggests too" says "unknown option '--verison' (did you mean '--version'?)"
+status=0
+"$top_builddir/rein-conform" reward x.so --olny k >"$work/out" 2>"$work/err" || status=$?
+ok "rein-conform suggests too" says "unknown option '--olny' (did you mean '--only'?)"
+ok "and exits 2" refused 2
+mkdir "$work/empty"
+REIN_PLUGIN_PATH=$work/none:$work/empty HOME=$work XDG_DATA_HOME= run plugins
+ok "a folder of REIN_PLUGIN_PATH that is not there is told" says "rein: warning: REIN_PLUGIN_PATH: $work/none: No such file or directory"
+ok "once" [ "$(grep -c "$work/none" "$work/err")" -eq 1 ]
+ok "and is no error" [ "$status" -eq 0 ]
 run plugins a b
 ok "too many words" refused 2
 run plugins --plugin-path

@@ -99,6 +99,19 @@ run check rl.yaml --set align.reference.from=tiny --set align.rewards="[{use: ru
 ok "a column that the data lacks" says "rule.column: the first row of prompts.jsonl has no column 'answer'"
 ok "exits 2" refused 2
 
+# a language model as judge: asked before anything is sampled whether it can be, and then in each rollout
+judged="[{use: judge, model: tiny, rubric: '{prompt} {completion} {n}?', columns: [n], good: [' yes'], bad: [' no']}]"
+sed 's/}$/, "n": 1}/' prompts.jsonl >numbered.jsonl
+grep -v 'reference:\|critic:' rl.yaml >judge.yaml
+run run judge.yaml --set align.algorithm="{use: grpo, baseline: group, beta: 0}" \
+    --set align.rollout.group=2 --set align.train.steps=1 --set align.rewards="$judged" --set align.data.train=numbered.jsonl
+ok "a judge rewards" [ "$status" -eq 0 ]
+ok "with probabilities" grep -Eq '"rewards/judge/mean":0\.[0-9]+' result/align/metrics.jsonl
+rm -r result
+run run rl.yaml --set align.reference.from=tiny --set align.rewards="[{use: judge, model: tiny, good: ['']}]"
+ok "a judge that cannot be asked" says "judge.good: names an empty word"
+ok "exits 2 and leaves nothing" refused 2
+
 # the run folder
 run run p.yaml --set one.train.lr=0
 ok "a learning rate of 0 is no default" grep -q '"learning_rate":0,' result/one/metrics.jsonl
@@ -106,6 +119,9 @@ rm -r result
 run run p.yaml
 ok "run works" [ "$status" -eq 0 ]
 ok "run leaves stdout empty" [ ! -s "$work/out" ]
+ok "a stage ends with its time and peak memory" grep -Eq '^one: 1 of 1 steps in [0-9]+:[0-9][0-9], peak memory (of the process )?[0-9.]+ [MG]B  loss' "$work/err"
+ok "which are in its metrics" grep -Eq '^\{"step":1,"stage_time":[0-9.]+,"(process_)?peak_memory":[0-9]{6,}\}$' result/one/metrics.jsonl
+ok "a stage without samples has no file of them" [ ! -e result/one/samples.jsonl ]
 ok "the pipeline as resolved is there" grep -q "lr: 2e-05" result/pipeline.yaml
 ok "both models are there" [ -s result/one/model/model.safetensors -a -s result/two/model/model.safetensors ]
 before=$(cksum result/two/model/model.safetensors)

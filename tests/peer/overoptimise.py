@@ -63,7 +63,7 @@ stages:
 """
 MODELS = ", ".join(f"models/m{k}/model" for k in range(1, MEMBERS + 1))
 ARMS = {
-    "ppo": ("{use: ppo, beta: BETA}", "{use: rm, model: models/m1/model, standardise: on}"),
+    "ppo": ("{use: ppo, beta: BETA}", "{use: rm, model: models/m1/model, standardise: true}"),
     "mean": ("{use: grpo, beta: BETA, variance: 0}", f"{{use: rm-ensemble, models: [{MODELS}]}}"),
     "variance": (f"{{use: grpo, beta: BETA, variance: {VARIANCE}}}", f"{{use: rm-ensemble, models: [{MODELS}]}}"),
 }

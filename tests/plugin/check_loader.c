@@ -8,6 +8,7 @@
 #include <fenv.h>
 #include <float.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,9 +87,9 @@ START_TEST(good) {
     beta = params_bind(&table, NULL, NULL, &arena, &err);
     ck_assert_msg(beta && *beta == 0.1, "%s", err.text);
     ck_assert_ptr_null(registry_find(reg, REIN_KIND_REWARD, "good", &err));
-    ck_assert_str_eq(err.text, "there is no reward 'good'");
+    ck_assert_ptr_eq(strstr(err.text, "there is no reward 'good'"), err.text);
     ck_assert_ptr_null(registry_find(reg, REIN_KIND_ALGORITHM, "god", &err));
-    ck_assert_str_eq(err.text, "there is no algorithm 'god' (did you mean 'good'?)");
+    ck_assert_ptr_eq(strstr(err.text, "there is no algorithm 'god' (did you mean 'good'?); there are good"), err.text);
     ck_assert_ptr_null(registry_find(reg, REIN_KIND_ALGORITHM, "../algorithms/good", &err));
     arena_free(&arena);
     end();
@@ -250,6 +251,35 @@ START_TEST(search_path) {
 }
 END_TEST
 
+START_TEST(an_empty_search_path_is_told) {
+    const char *before = getenv("REIN_PLUGIN_PATH");
+    char *kept = before ? strdup(before) : NULL, wanted[9000];
+
+    begin();
+    install("good", "/rewards/bad.so");
+    registry_free(reg);
+    log_set_level(LOG_ERROR); /* it warns */
+    setenv("REIN_PLUGIN_PATH", "/no/such/folder", 1);
+    ck_assert_msg(registry_create(root, &reg, &err) == 0, "%s", err.text);
+    log_set_level(LOG_INFO);
+    snprintf(wanted, sizeof(wanted), "there is no algorithm 'sft': no algorithms were found in %s, /no/such/folder, ", root);
+    ck_assert_ptr_null(registry_find(reg, REIN_KIND_ALGORITHM, "sft", &err));
+    ck_assert_msg(strncmp(err.text, wanted, strlen(wanted)) == 0, "%s", err.text);
+    ck_assert_ptr_nonnull(strstr(err.text, "REIN_PLUGIN_PATH or --plugin-path can name another folder"));
+    ck_assert_ptr_null(registry_find(reg, REIN_KIND_REWARD, "rm", &err));
+    ck_assert_ptr_nonnull(strstr(err.text, "(1 files were refused: see rein plugins)"));
+    install("good", "/algorithms/good.so");
+    ck_assert_ptr_null(registry_find(reg, REIN_KIND_ALGORITHM, "sft", &err));
+    ck_assert_msg(strncmp(err.text, "there is no algorithm 'sft'; there is good", 42) == 0, "%s", err.text);
+    if (kept)
+        setenv("REIN_PLUGIN_PATH", kept, 1);
+    else
+        unsetenv("REIN_PLUGIN_PATH");
+    free(kept);
+    end();
+}
+END_TEST
+
 START_TEST(one_file_by_path) {
     const struct module *m;
 
@@ -278,6 +308,7 @@ int main(void) {
     tcase_add_test(t, floating_point_mode_is_restored);
     tcase_add_test(t, scan_lists_shadows_and_refusals);
     tcase_add_test(t, search_path);
+    tcase_add_test(t, an_empty_search_path_is_told);
     tcase_add_test(t, one_file_by_path);
     suite_add_tcase(s, t);
     return tap_run(s);

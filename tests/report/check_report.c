@@ -1,5 +1,6 @@
 /* What a run leaves for people and tools to read. SPDX-License-Identifier: MIT */
 #include "base/file.h"
+#include "base/mempeak.h"
 #include "report/event.pb-c.h"
 #include "report/html.h"
 #include "report/record.h"
@@ -13,6 +14,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/rein-report-XXXXXX";
@@ -35,6 +37,7 @@ static void one_step(const struct report_sink *s, uint64_t n, double loss) {
 
 static void run(int append, uint64_t from, uint64_t to) {
     const struct report_value eval[] = {{"eval_loss", 0.25}};
+    const struct report_cost cost = {.seconds = 83.25, .peak_memory = 1250000000};
     struct report *r = NULL;
     const struct report_sink *s;
     struct error err = {0};
@@ -49,6 +52,8 @@ static void run(int append, uint64_t from, uint64_t to) {
         ck_assert_int_eq(s->sample(s->ctx, &sample, &err), 0);
     }
     ck_assert_int_eq(s->step(s->ctx, to, 1, eval, 1, &err), 0);
+    if (to == 3)
+        ck_assert_int_eq(s->cost(s->ctx, to, &cost, &err), 0);
     ck_assert_int_eq(s->end(s->ctx, &err), 0);
     report_free(r);
 }
@@ -61,13 +66,15 @@ START_TEST(metrics_are_lines_of_json) {
     ck_assert_str_eq(text, "{\"step\":1,\"loss\":1,\"num_tokens\":1234567890,\"grad_norm\":0.333333333}\n"
                            "{\"step\":2,\"loss\":null,\"num_tokens\":2469135780,\"grad_norm\":0.333333333}\n"
                            "{\"step\":3,\"loss\":0.333333333,\"num_tokens\":3703703670,\"grad_norm\":0.333333333}\n"
-                           "{\"step\":3,\"eval_loss\":0.25}\n");
+                           "{\"step\":3,\"eval_loss\":0.25}\n"
+                           "{\"step\":3,\"stage_time\":83.25,\"peak_memory\":1250000000}\n");
     free(text);
     text = read_file("samples.jsonl");
     ck_assert_ptr_nonnull(strstr(text, "{\"step\":2,\"prompt\":\"a \\\"b\\\"\\n<c>\",\"completion\":\"<script>\xef\xbf\xbd"
                                        "</script>\",\"reward\":null,\"kl\":0.25}\n"));
     free(text);
     ck_assert(record_is_time("step_time"));
+    ck_assert(record_is_time("peak_memory"));
     ck_assert(!record_is_time("loss"));
 }
 END_TEST
@@ -156,6 +163,8 @@ START_TEST(the_page_is_whole_and_harmless) {
     ck_assert_ptr_nonnull(text);
     ck_assert_ptr_nonnull(strstr(text, "<polyline class=a"));
     ck_assert_ptr_nonnull(strstr(text, "&lt;script&gt;"));
+    ck_assert_ptr_nonnull(strstr(text, "3 steps in 1:23, peak memory 1.2 GB."));
+    ck_assert_ptr_null(strstr(text, "<figcaption>stage_time"));
     ck_assert_ptr_null(strstr(text, "<script"));
     ck_assert_ptr_null(strstr(text, "nan"));
     ck_assert_ptr_nonnull(strstr(text, "</html>"));
@@ -163,6 +172,46 @@ START_TEST(the_page_is_whole_and_harmless) {
     free(path);
     ck_assert_int_eq(html_write("/tmp/rein-no-such-run", &err), -1);
     ck_assert_int_eq(err.kind, ERROR_INPUT);
+}
+END_TEST
+
+START_TEST(a_stage_without_samples_leaves_no_file_of_them) {
+    char *path = file_join(stage, "samples.jsonl");
+    struct report_sink s;
+    struct error err = {0};
+
+    run(0, 0, 3);
+    ck_assert(file_exists(path));
+    ck_assert_int_eq(record_open(&s, &err), 0);
+    ck_assert_int_eq(s.begin(s.ctx, "sft", stage, 10, 0, 0, &err), 0);
+    one_step(&s, 1, 1);
+    ck_assert_int_eq(s.end(s.ctx, &err), 0);
+    record_close(&s);
+    ck_assert(!file_exists(path)); /* nor an earlier run's */
+    free(path);
+}
+END_TEST
+
+START_TEST(the_peak_is_that_of_the_stage) {
+    const size_t size = 64 << 20;
+    uint64_t with, after;
+    char *block;
+    bool anew;
+
+    anew = mempeak_reset();
+    block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(block, MAP_FAILED);
+    memset(block, 1, size);
+    with = mempeak();
+    ck_assert_uint_gt(with, size);
+    ck_assert_int_eq(block[size / 2], 1);
+    munmap(block, size);
+    ck_assert_uint_gt(mempeak(), size); /* a peak does not go down by itself */
+    if (!anew || !mempeak_reset())
+        return;
+    after = mempeak();
+    ck_assert_uint_gt(after, 0);
+    ck_assert_msg(after + size / 2 < with, "%llu after %llu", (unsigned long long)after, (unsigned long long)with);
 }
 END_TEST
 
@@ -190,6 +239,8 @@ int main(void) {
     tcase_add_test(tc, a_resumed_stage_loses_what_came_after);
     tcase_add_test(tc, tensorboard_can_read_the_events);
     tcase_add_test(tc, the_page_is_whole_and_harmless);
+    tcase_add_test(tc, a_stage_without_samples_leaves_no_file_of_them);
+    tcase_add_test(tc, the_peak_is_that_of_the_stage);
     tcase_add_test(tc, clocks_read_well);
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);

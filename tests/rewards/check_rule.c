@@ -83,6 +83,23 @@ START_TEST(last_numbers_are_compared) {
         {"3 or 4", "{\"answer\": [2, \"4\"]}", 1},
         {"3 or 5", "{\"answer\": [2, \"4\"]}", 0},
         {"3", "{\"answer\": null}", NAN},
+        /* units */
+        {"It covers 20 m2.", "{\"answer\": 20}", 1},
+        {"20 cm^2", "{\"answer\": \"20\"}", 1},
+        {"5km or 42km", "{\"answer\": 42}", 1},
+        {"50%", "{\"answer\": 50}", 1},
+        {"x2 or y3", "{\"answer\": 3}", 1},
+        {"H2O", "{\"answer\": 2}", 1},
+        {"USD42", "{\"answer\": 42}", 1},
+        {"Rs.500", "{\"answer\": 500}", 1},
+        {"x^2", "{\"answer\": 2}", 1},
+        {"2^10", "{\"answer\": 10}", 1},
+        {"x=5", "{\"answer\": 5}", 1},
+        {"$-5", "{\"answer\": -5}", 1},
+        {"1,23", "{\"answer\": 23}", 1},
+        {"#### 72\n", "{\"answer\": \"Natalia sold 48/2 = 24 clips in May.\\n#### 72\"}", 1},
+        {"#### -1,000", "{\"answer\": \"#### -1000\"}", 1},
+        {"3", "{\"answer\": []}", 0},
     };
     CHECK(options, examples);
 }
@@ -131,10 +148,54 @@ START_TEST(patterns_are_looked_for) {
     static const struct example second[] = {{"ABC", NULL, 1}};
     static const struct example third[] = {{"<think>so\nand so</think> 42\n", NULL, 1},
                                            {"well <think>so</think> 42", NULL, 0},
-                                           {"<think>so</think>", NULL, 0}};
+                                           {"<think>so</think>", NULL, 0},
+                                           {"<think>so</think> 42 and more", NULL, 0}};
     CHECK(regex, first);
     CHECK(caseless, second);
     CHECK(format, third);
+}
+END_TEST
+
+START_TEST(what_counts_can_be_picked) {
+    static const char *const hashes[] = {"kind", "number", "column", "answer", "extract", "####\\s*(.+)", "miss", "-1", NULL};
+    static const char *const boxed[] = {"kind", "exact", "column", "answer", "extract", "<answer>(.*?)</answer>", NULL};
+    static const char *const whole[] = {"kind", "exact", "column", "answer", "extract", "[abc]?", "ignore_case", "true", NULL};
+    static const struct example first[] = {
+        {"12 + 30\n#### 42\n(checked 3 times)", "{\"answer\": \"#### 42\"}", 1},
+        {"42", "{\"answer\": \"#### 42\"}", -1},
+        {"#### 41 #### 42", "{\"answer\": 42}", 1},
+        {"#### 41\n#### 42", "{\"answer\": 41}", -1},
+        {"#### none", "{\"answer\": 41}", -1},
+        {"#### 1", "{\"answer\": null}", NAN},
+        {"1", "{\"answer\": null}", NAN},
+    };
+    static const struct example second[] = {
+        {"<answer>no</answer> or <answer> yes </answer>.", "{\"answer\": \"yes\"}", 1},
+        {"yes", "{\"answer\": \"yes\"}", 0},
+        {"<answer>true</answer>", "{\"answer\": true}", 1},
+        {"<answer>true</answer>", "{\"answer\": false}", 0},
+        {"<answer></answer>", "{\"answer\": \"\"}", 1},
+    };
+    static const struct example third[] = {
+        {"\xc3\xbc\xc3\xbc", "{\"answer\": \"\"}", 1}, /* empty matches only, a character at a time */
+        {"xA", "{\"answer\": \"a\"}", 0},               /* the empty one at the end is the last */
+        {"\xff", "{\"answer\": \"a\"}", 0},
+    };
+    CHECK(hashes, first);
+    CHECK(boxed, second);
+    CHECK(whole, third);
+}
+END_TEST
+
+START_TEST(numbers_may_be_a_little_off) {
+    static const char *const options[] = {"kind", "number", "column", "answer", "tolerance", "0.01", NULL};
+    static const struct example examples[] = {
+        {"3.14", "{\"answer\": 3.14159}", 1},
+        {"3.15", "{\"answer\": 3.14159}", 1},
+        {"3.16", "{\"answer\": 3.14159}", 0},
+        {"-3.14", "{\"answer\": 3.14159}", 0},
+    };
+    CHECK(options, examples);
 }
 END_TEST
 
@@ -174,6 +235,7 @@ START_TEST(what_cannot_be_used_is_refused) {
     static const char *const no_pattern[] = {"kind", "regex", NULL};
     static const char *const bad[] = {"kind", "regex", "pattern", "a(b", NULL};
     static const char *const number[] = {"kind", "number", "column", "answer", NULL};
+    static const char *const extract[] = {"kind", "number", "column", "answer", "extract", "a(b", NULL};
     float got;
 
     ck_assert_int_eq(open_reward("rule", no_column), REIN_ERR_ARG);
@@ -185,6 +247,9 @@ START_TEST(what_cannot_be_used_is_refused) {
     ck_assert_int_eq(open_reward("rule", bad), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, "pattern");
     ck_assert_str_eq(in.message, "at character 4: missing closing parenthesis");
+    instance_close(&in);
+    ck_assert_int_eq(open_reward("rule", extract), REIN_ERR_ARG);
+    ck_assert_str_eq(in.failed_param, "extract");
     instance_close(&in);
     ck_assert_int_eq(open_reward("rule", number), REIN_OK);
     ck_assert_int_eq(score("3", "{\"answers\": 3}", 0, &got), REIN_ERR_ARG);
@@ -206,6 +271,8 @@ int main(void) {
     tcase_add_test(cases, last_numbers_are_compared);
     tcase_add_test(cases, texts_are_compared);
     tcase_add_test(cases, patterns_are_looked_for);
+    tcase_add_test(cases, what_counts_can_be_picked);
+    tcase_add_test(cases, numbers_may_be_a_little_off);
     tcase_add_test(cases, endless_patterns_end);
     tcase_add_test(cases, length_falls_in_a_line);
     tcase_add_test(cases, what_cannot_be_used_is_refused);

@@ -1,13 +1,16 @@
 /* Reward sources put together, and models at their service. SPDX-License-Identifier: MIT */
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/pass.h"
 #include "plugin/host.h"
+#include "text/template.h"
 #include "train/harness.h"
 #include "train/scorer.h"
 #include "train/scoring.h"
 
 #include <rein/reward.h>
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,29 +285,133 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
 }
 END_TEST
 
+/* log p(choice | prompt ids), by one pass over all of it and nothing shared. */
+static double choice_of_ids(const struct model_source *source, struct ids *ids, const struct tokenizer *t,
+                            const char *choice) {
+    const size_t prompt = ids->count;
+    int32_t rows[16];
+    float logp[16];
+    double sum = 0;
+    struct model *m = NULL;
+    struct pass *p = NULL;
+
+    ck_assert_int_eq(tokenizer_encode(t, choice, strlen(choice), 0, ids, NULL), 0);
+    const uint32_t offset[] = {0, (uint32_t)ids->count}, n = (uint32_t)(ids->count - prompt);
+    const struct packed packed = {1, offset, ids->data};
+    const struct pass_targets targets = {n, rows, ids->data + prompt, 1};
+    for (uint32_t i = 0; i < n; i++)
+        rows[i] = (int32_t)(prompt + i - 1);
+    ck_assert_int_eq(model_open(h.backend, source, &m, NULL), 0);
+    ck_assert_int_eq(pass_create(m, &p, NULL), 0);
+    ck_assert_int_eq(pass_forward(p, &packed, false, NULL), 0);
+    ck_assert_int_eq(pass_logprobs(p, &targets, logp, NULL, NULL, NULL), 0);
+    for (uint32_t i = 0; i < n; i++)
+        sum += (double)logp[i];
+    pass_free(p);
+    model_close(m);
+    ids->count = prompt;
+    return sum;
+}
+
+static char *long_text(size_t n) {
+    char *text = mem_zeros(n + 1, 1);
+
+    memset(text, 'x', n);
+    return text;
+}
+
+/* The model again with a chat template: plain's. */
+static const char *model_with_template(void) {
+    static char folder[128];
+    char path[256], from[256];
+    size_t length = 0;
+    char *jinja = file_read(SOURCE_DIR "/tests/golden/templates/plain.jinja", 1 << 16, &length, NULL);
+    json_t *config = json_load_file(SOURCE_DIR "/conf/demo/model/tokenizer_config.json", 0, NULL);
+
+    snprintf(folder, sizeof(folder), "%s/chat", h.folder);
+    ck_assert_int_eq(file_make_folder(folder, NULL), 0);
+    ck_assert_ptr_nonnull(jinja);
+    json_object_set_new(config, "chat_template", json_stringn(jinja, length));
+    snprintf(path, sizeof(path), "%s/tokenizer_config.json", folder);
+    ck_assert_int_eq(json_dump_file(config, path, 0), 0);
+    snprintf(path, sizeof(path), "%s/tokenizer.json", folder);
+    ck_assert_int_eq(file_copy(SOURCE_DIR "/conf/demo/model/tokenizer.json", path, NULL), 0);
+    snprintf(path, sizeof(path), "%s/config.json", folder);
+    snprintf(from, sizeof(from), "%s/config.json", h.model);
+    ck_assert_int_eq(file_copy(from, path, NULL), 0);
+    json_decref(config);
+    free(jinja);
+    return folder;
+}
+
+/* Words of one token and of several, in more texts than fit a chunk, as they stand or as a user's turn. */
 START_TEST(choices_are_scored_by_their_tokens) {
-    const struct model_source source = {.path = h.model, .random = true, .seed = 5};
-    struct stage stage = {.name = "align", .nscored = 1};
+    enum { ROWS = 90, CHOICES = 4 };
+    const struct model_source source = {.path = model_with_template(), .random = true, .seed = 5};
     const struct stage_env env = {.backend = h.backend};
+    struct stage stage = {.name = "align", .nscored = 1};
     struct host_instance *host = host_create(&plugin, NULL, NULL);
     struct scorer *scorer = NULL;
     const struct rein_scorer_1 *service;
-    const char *texts[] = {"the shop is", "we sell"}, *choices[] = {" open", " tea", " open tea"};
-    float out[6];
+    const char *texts[ROWS], *choices[CHOICES] = {" open tea", "x", " tea and bread", "y"};
+    char buffer[ROWS][160], *endless = long_text(100000);
+    struct tokenizer *t = NULL;
+    float out[ROWS * CHOICES];
+    struct rein_choice_request q = {.size = sizeof(q), .model = "lm", .rows = ROWS, .nchoices = CHOICES, .text = texts,
+                                    .choices = choices};
     struct error err = {0};
 
     stage.scored[0] = (struct stage_scored){.name = "lm", .use = {.present = true, .source = source}};
+    ck_assert_int_eq(tokenizer_load(source.path, &t, NULL), 0);
+    for (int r = 0; r < ROWS; r++) {
+        snprintf(buffer[r], sizeof(buffer[r]), "the shop is %d %.*s <|end|>", r, 10 + r % 40, "we sell tea and bread and we sell "
+                 "bread and tea and the shop is open and we sell tea and bread and we sell more bread");
+        texts[r] = buffer[r];
+    }
+    texts[7] = endless; /* longer than the context */
     ck_assert_msg(scorer_open(&stage, &env, NULL, &scorer, &err) == 0, "%s", err.text);
     host->service = scorer_service;
     host->service_ctx = scorer;
     service = host->table.service(host->table.ctx, REIN_SCORER_1);
-    ck_assert_int_eq(service->choice_logprobs(host->table.ctx, "lm", texts, 2, choices, 3, out), REIN_OK);
-    for (int i = 0; i < 6; i++)
-        ck_assert(isfinite(out[i]) && out[i] < 0);
-    ck_assert_float_lt(out[2], out[0]); /* a longer text that begins alike is less likely */
-    ck_assert_float_lt(out[5], out[3]);
+    for (uint32_t chat = 0; chat < 2; chat++) {
+        const struct chat_template *template = NULL;
+
+        q.flags = chat ? REIN_CHOICE_CHAT : 0;
+        ck_assert_int_eq(template_recognise(t, &template, NULL), 0);
+        ck_assert_ptr_nonnull(template);
+        ck_assert_int_eq(service->choice_logprobs(host->table.ctx, &q, out), REIN_OK);
+        for (int r = 0; r < ROWS; r++) {
+            struct ids ids = {0};
+            json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", texts[r]);
+
+            if (chat)
+                ck_assert_int_eq(template_render(template, t, messages, true, &ids, NULL, NULL), 0);
+            else
+                ck_assert_int_eq(tokenizer_encode(t, texts[r], strlen(texts[r]), TOKENIZE_BOS, &ids, NULL), 0);
+            json_decref(messages);
+            for (int c = 0; c < CHOICES; c++)
+                if (r == 7)
+                    ck_assert(isnan(out[r * CHOICES + c]));
+                else if (r % 8 == 0 || r == 6)
+                    ck_assert_double_eq_tol((double)out[r * CHOICES + c], choice_of_ids(&source, &ids, t, choices[c]), 2e-5);
+            ids_free(&ids);
+        }
+    }
+    q.model = "judge";
+    ck_assert_int_eq(service->choice_logprobs(host->table.ctx, &q, out), REIN_ERR_ARG);
+    host_check(host, REIN_ERR_ARG, "choices", &err);
+    ck_assert_ptr_nonnull(strstr(err.text, "there is no language model judge"));
+    q.model = "lm";
+    q.rows = 0;
+    ck_assert_int_eq(service->choice_logprobs(host->table.ctx, &q, NULL), REIN_OK);
+    choices[1] = "";
+    ck_assert_int_eq(service->choice_logprobs(host->table.ctx, &q, NULL), REIN_ERR_ARG);
+    host_check(host, REIN_ERR_ARG, "choices", &err);
+    ck_assert_ptr_nonnull(strstr(err.text, "the choice '' has no tokens"));
     scorer_close(scorer);
     host_free(host);
+    tokenizer_free(t);
+    free(endless);
 }
 END_TEST
 

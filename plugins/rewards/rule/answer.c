@@ -52,11 +52,14 @@ int answer_is(const struct comparison *how, struct span text, const json_t *answ
         found = number_last(
             digits, (size_t)snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(answer)),
             &right);
+    else if (!how->numbers && json_is_boolean(answer))
+        return same_text(text, json_is_true(answer) ? (struct span){"true", 4} : (struct span){"false", 5},
+                         how->ignore_case);
     else if (json_is_real(answer))
         found = number_of(json_real_value(answer), &right);
     if (!found)
         return -1;
     if (!how->numbers)
         return same_text(text, (struct span){right.text, strlen(right.text)}, how->ignore_case);
-    return number_last(text.text, text.length, &mine) && number_equal(&mine, &right);
+    return number_last(text.text, text.length, &mine) && number_equal(&mine, &right, how->tolerance);
 }

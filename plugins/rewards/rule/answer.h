@@ -4,18 +4,15 @@
 #ifndef REIN_RULE_ANSWER_H
 #define REIN_RULE_ANSWER_H
 
-#include <jansson.h>
-#include <stddef.h>
+#include "common/span.h"
 
-struct span {
-    const char *text;
-    size_t length;
-};
+#include <jansson.h>
 
 struct comparison {
-    int numbers;     /* compare the last numbers, not the texts */
-    int strip;       /* without white space at both ends */
-    int ignore_case; /* of every script */
+    int numbers;      /* compare the last numbers, not the texts */
+    int strip;        /* without white space at both ends */
+    int ignore_case;  /* of every script */
+    double tolerance; /* of numbers */
 };
 
 struct span answer_strip(const char *text, size_t length, int strip);

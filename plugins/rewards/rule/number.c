@@ -3,14 +3,26 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int digit(char c) {
     return c >= '0' && c <= '9';
 }
 
+static int letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Does a letter, perhaps with ^ or a point, stand right before text[at]? */
+static int glued(const char *text, size_t at) {
+    if (at > 1 && (text[at - 1] == '^' || text[at - 1] == '.'))
+        at--;
+    return at > 0 && letter(text[at - 1]);
+}
+
 static int word(char c) {
-    return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == ')' || c == ']';
+    return digit(c) || letter(c) || c == ')' || c == ']';
 }
 
 /* Does a minus stand before text[at], meaning "negative"? U+2212 counts as one. */
@@ -70,15 +82,20 @@ static int spell(const char *text, size_t from, size_t to, int minus, struct num
 
 int number_last(const char *text, size_t length, struct number *out) {
     size_t from = 0, to = 0;
+    int alone = 0;
 
-    for (size_t i = 0; i < length;) {
-        int fraction = text[i] == '.' && i + 1 < length && digit(text[i + 1]) && (i == 0 || !digit(text[i - 1]));
-        if (!digit(text[i]) && !fraction) {
-            i++;
+    for (size_t i = 0, end; i < length; i = end) {
+        int fraction = text[i] == '.' && i + 1 < length && digit(text[i + 1]) &&
+                       (i == 0 || (!digit(text[i - 1]) && !letter(text[i - 1])));
+        end = i + 1;
+        if (!digit(text[i]) && !fraction)
             continue;
-        }
+        end = end_of(text, length, i);
+        if (alone && glued(text, i))
+            continue;
+        alone = !glued(text, i);
         from = i;
-        i = to = end_of(text, length, i);
+        to = end;
     }
     return to > from && spell(text, from, to, negative(text, from), out);
 }
@@ -97,6 +114,7 @@ int number_of(double value, struct number *out) {
     return spell(text, 0, strlen(text), value < 0, out);
 }
 
-int number_equal(const struct number *a, const struct number *b) {
-    return !strcmp(a->text, b->text);
+int number_equal(const struct number *a, const struct number *b, double tolerance) {
+    return !strcmp(a->text, b->text) ||
+           (tolerance > 0 && fabs(strtod(a->text, NULL) - strtod(b->text, NULL)) <= tolerance);
 }

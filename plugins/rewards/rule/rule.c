@@ -2,20 +2,20 @@
  *
  *   exact    the completion is the text in a column of the data (or one of a list there)
  *   number   its last number is the last number in that column: "... so it is 1,234." and "#### 1234"
+ *   (for these two `extract` may pick what counts of the completion: '####\s*(.+)')
  *   regex    a Perl-compatible pattern occurs in it
  *   format   the pattern describes all of it
  *   length   0 up to `target` tokens, then falling in a line to -1 at target + scale and beyond
  */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "common/module.h"
 #include "rewards/rule/answer.h"
+#include "rewards/rule/pattern.h"
 
 #include <rein/reward.h>
 #include <rein/util.h>
 
 #include <jansson.h>
 #include <math.h>
-#include <pcre2.h>
 #include <string.h>
 
 enum { EXACT, NUMBER, REGEX, FORMAT, LENGTH };
@@ -23,17 +23,15 @@ static const char *const kinds[] = {"exact", "number", "regex", "format", "lengt
 
 struct config {
     int64_t kind, target, scale;
-    const char *column, *pattern;
-    double hit, miss;
+    const char *column, *pattern, *extract;
+    double hit, miss, tolerance;
     uint8_t strip, ignore_case;
 };
 
 struct rule {
     const struct rein_host *host;
     struct config config;
-    pcre2_code *code;
-    pcre2_match_data *match;
-    pcre2_match_context *limits;
+    struct pattern pattern; /* of `pattern` or `extract`: no kind has both */
     int warned;
 };
 
@@ -53,6 +51,18 @@ static const struct rein_param params[] = {
      .type = REIN_PARAM_STRING,
      .offset = offsetof(struct config, pattern),
      .doc = "Perl-compatible regular expression, for regex and format."},
+    {.name = "extract",
+     .type = REIN_PARAM_STRING,
+     .offset = offsetof(struct config, extract),
+     .doc = "Pattern whose last match is the answer, for exact and number: its first group, or all of it; without a "
+            "match the completion fails."},
+    {.name = "tolerance",
+     .type = REIN_PARAM_REAL,
+     .offset = offsetof(struct config, tolerance),
+     .dflt = "0",
+     .min = 0,
+     .max = 1e300,
+     .doc = "How far a number may be off, for number; 0 compares digit by digit."},
     {.name = "hit",
      .type = REIN_PARAM_REAL,
      .offset = offsetof(struct config, hit),
@@ -99,40 +109,25 @@ static const struct rein_param params[] = {
 static void rule_destroy(void *self) {
     struct rule *r = self;
 
-    pcre2_code_free(r->code);
-    pcre2_match_data_free(r->match);
-    pcre2_match_context_free(r->limits);
+    pattern_free(&r->pattern);
     r->host->free(r->host->ctx, r);
 }
 
 static rein_status compile(struct rule *r) {
-    uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | (r->config.ignore_case ? PCRE2_CASELESS : 0);
-    PCRE2_SIZE at;
-    int code;
+    const struct config *c = &r->config;
+    const uint32_t whole = c->kind == FORMAT ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0;
+    const uint32_t flags = whole | (c->ignore_case ? PCRE2_CASELESS : 0);
 
-    if (r->config.kind == FORMAT)
-        options |= PCRE2_ANCHORED | PCRE2_ENDANCHORED;
-    r->code = pcre2_compile((PCRE2_SPTR)r->config.pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
-    if (!r->code) {
-        char why[160], text[240];
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
-        snprintf(text, sizeof(text), "at character %zu: %s", (size_t)at + 1, why);
-        return r->host->fail_param(r->host->ctx, "pattern", text);
-    }
-    r->match = pcre2_match_data_create_from_pattern(r->code, NULL);
-    r->limits = pcre2_match_context_create(NULL);
-    if (!r->match || !r->limits)
-        return r->host->fail(r->host->ctx, REIN_ERR_NOMEM, "out of memory");
-    /* a pattern may need exponential time: about a second and 16 MiB at most */
-    pcre2_set_match_limit(r->limits, 5000000);
-    pcre2_set_depth_limit(r->limits, 100000);
-    pcre2_set_heap_limit(r->limits, 16384);
+    if (c->kind == REGEX || c->kind == FORMAT)
+        return pattern_compile(r->host, "pattern", c->pattern, flags, &r->pattern);
+    if (c->kind != LENGTH && c->extract)
+        return pattern_compile(r->host, "extract", c->extract, flags, &r->pattern);
     return REIN_OK;
 }
 
 static rein_status rule_create(const struct rein_host *host, const void *config, void **self) {
     const struct config *c = config;
-    rein_status status = REIN_OK;
+    rein_status status;
     struct rule *r;
 
     if ((c->kind == EXACT || c->kind == NUMBER) && !c->column)
@@ -143,8 +138,7 @@ static rein_status rule_create(const struct rein_host *host, const void *config,
     if (!r)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "out of memory");
     *r = (struct rule){.host = host, .config = *c};
-    if (c->kind == REGEX || c->kind == FORMAT)
-        status = compile(r);
+    status = compile(r);
     if (status != REIN_OK) {
         rule_destroy(r);
         return status;
@@ -159,12 +153,14 @@ static rein_status rule_members(void *self, uint32_t *k) {
     return REIN_OK;
 }
 
-/* Compares row i's completion with the answer in its column. NaN when the column is null there. */
-static rein_status score_answer(struct rule *r, const struct rein_completions *c, uint32_t i, struct span text,
+/* Compares what counts of row i's completion (NULL: nothing) with the answer in its column. NaN when the column is null
+ * there. */
+static rein_status score_answer(struct rule *r, const struct rein_completions *c, uint32_t i, const struct span *text,
                                 float *out) {
     json_t *row = c->columns && c->columns[i] ? json_loads(c->columns[i], JSON_ALLOW_NUL, NULL) : NULL;
     const json_t *value = json_object_get(row, r->config.column);
-    const struct comparison how = {r->config.kind == NUMBER, r->config.strip, r->config.ignore_case};
+    const struct comparison how = {r->config.kind == NUMBER, r->config.strip, r->config.ignore_case,
+                                   r->config.tolerance};
     rein_status status = REIN_OK;
     int hit = 0;
 
@@ -174,8 +170,8 @@ static rein_status score_answer(struct rule *r, const struct rein_completions *c
         *out = NAN;
     } else {
         size_t n = json_is_array(value) ? json_array_size(value) : 1;
-        for (size_t k = 0; k < n && hit == 0; k++)
-            hit = answer_is(&how, text, json_is_array(value) ? json_array_get(value, k) : value);
+        for (size_t k = 0; k < n && hit == 0 && text; k++)
+            hit = answer_is(&how, *text, json_is_array(value) ? json_array_get(value, k) : value);
         if (hit < 0)
             status = rein_failf(r->host, REIN_ERR_ARG, "row %u: column '%s' holds no %s", i, r->config.column,
                                 r->config.kind == NUMBER ? "number" : "text");
@@ -185,36 +181,41 @@ static rein_status score_answer(struct rule *r, const struct rein_completions *c
     return status;
 }
 
-static float score_pattern(struct rule *r, struct span text) {
-    int found = pcre2_match(r->code, (PCRE2_SPTR)text.text, text.length, 0, 0, r->match, r->limits);
-
-    if (found < 0 && found != PCRE2_ERROR_NOMATCH && !r->warned++)
+/* A pattern that could not be decided counts as no match. */
+static int found(struct rule *r, int match) {
+    if (match < 0 && !r->warned++)
         rein_logf(r->host, REIN_LOG_WARN,
-                  "the pattern could not be decided on a completion (PCRE2 error %d); that counts as a miss", found);
-    return (float)(found >= 0 ? r->config.hit : r->config.miss);
+                  "the pattern could not be decided on a completion (PCRE2 error %d); that counts as a miss", match);
+    return match > 0;
+}
+
+static rein_status score_row(struct rule *r, const struct rein_completions *c, uint32_t i, float *out) {
+    const struct config *how = &r->config;
+    struct span text = answer_strip(c->completion[i], strlen(c->completion[i]), how->strip);
+    int picked = 1;
+
+    if (how->kind == LENGTH) {
+        double over = (double)(c->offset[i + 1] - c->offset[i] - c->prompt_length[i]) - (double)how->target;
+        *out = (float)-fmin(fmax(over / (double)how->scale, 0), 1);
+        return REIN_OK;
+    }
+    if (how->kind == REGEX || how->kind == FORMAT) {
+        *out = (float)(found(r, pattern_find(&r->pattern, text)) ? how->hit : how->miss);
+        return REIN_OK;
+    }
+    if (r->pattern.code) {
+        picked = found(r, pattern_last(&r->pattern, text, &text));
+        text = answer_strip(text.text, text.length, how->strip);
+    }
+    return score_answer(r, c, i, picked ? &text : NULL, out);
 }
 
 static rein_status rule_score(void *self, const struct rein_completions *c, float *family) {
-    struct rule *r = self;
+    rein_status status = REIN_OK;
 
-    for (uint32_t i = 0; i < c->rows; i++) {
-        double over = (double)(c->offset[i + 1] - c->offset[i] - c->prompt_length[i]) - (double)r->config.target;
-        rein_status status = REIN_OK;
-        struct span text;
-
-        if (r->config.kind == LENGTH) {
-            family[i] = (float)-fmin(fmax(over / (double)r->config.scale, 0), 1);
-            continue;
-        }
-        text = answer_strip(c->completion[i], strlen(c->completion[i]), r->config.strip);
-        if (r->config.kind == REGEX || r->config.kind == FORMAT)
-            family[i] = score_pattern(r, text);
-        else
-            status = score_answer(r, c, i, text, &family[i]);
-        if (status != REIN_OK)
-            return status;
-    }
-    return REIN_OK;
+    for (uint32_t i = 0; i < c->rows && status == REIN_OK; i++)
+        status = score_row(self, c, i, &family[i]);
+    return status;
 }
 
 static const struct rein_reward_ops ops = {
