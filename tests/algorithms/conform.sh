@@ -133,7 +133,7 @@ explains wrong input 'it wrote into the input logp, at \[0\]'
 explains wrong normaliser 'd_logp.*: -0.04[0-9]* in one batch, -0.1[0-9]* in micro-batches of 4 units'
 explains wrong metric 'metric nll: 27.9[0-9]* in one batch, 13.9[0-9]* in micro-batches of 4'
 explains wrong silent 'when allocation 2 of create .. loss fails, every call returned REIN_OK'
-explains wrong limit 'option gain at 0:'
+explains wrong limit 'option gain at 0'
 explains wrong_rollout first 'd_logp.* in order, .* in another order'
 explains wrong_rollout unwritten 'it touched advantage'
 

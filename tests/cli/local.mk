@@ -6,5 +6,5 @@ TESTS += tests/cli/files.sh
 endif
 EXTRA_DIST += tests/cli/new.sh
 TESTS += tests/cli/new.sh
-TESTS += tests/cli/sampling_pipelines.sh
-EXTRA_DIST += tests/cli/sampling_pipelines.sh
+TESTS += tests/cli/average.sh
+EXTRA_DIST += tests/cli/average.sh
