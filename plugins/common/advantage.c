@@ -88,10 +88,10 @@ void advantage_leave_one_out(const struct rein_experience *e, double *score, int
             score[r] = m.n > 1 ? score[r] - (sum - score[r]) / (m.n - 1) : NAN;
     }
     all = moments_of(score, NULL, 0, e->rows);
-    divisor = normalize ? moments_deviation(&all) + 1e-4 : 1;
+    divisor = normalize ? moments_deviation(&all) + 1e-4 : 1; /* in each group they sum up to 0: so does their mean */
     for (uint32_t r = 0; r < e->rows; r++)
         if (!isnan(score[r]))
-            fill_row(e, r, (score[r] - (normalize ? all.mean : 0)) / divisor);
+            fill_row(e, r, score[r] / divisor);
     tell_still(e, &spread);
 }
 

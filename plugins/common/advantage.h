@@ -27,7 +27,7 @@ void advantage_critic(const struct rein_experience *e, const struct critic_optio
 void advantage_group(const struct rein_experience *e, const double *score, int64_t scale);
 
 /* Leave-one-out, Ahmadian et al., arXiv 2402.14740, as in TRL 1.16, on every token of the row:
- *     A = score - mean of the group's other scores;   normalize: A = (A - mean) / (deviation + 1e-4) over the rows
+ *     A = score - mean of the group's other scores;   normalize: A / (deviation + 1e-4) over the rows
  * `score` is used up. */
 void advantage_leave_one_out(const struct rein_experience *e, double *score, int normalize);
 

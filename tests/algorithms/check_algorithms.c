@@ -273,6 +273,14 @@ START_TEST(what_cannot_be_used_is_refused) {
     ck_assert_str_eq(in.message, "completion 1 of rollout 4 has no finite reward");
     instance_close(&in);
 
+    ck_assert_int_eq(instance_open(&in, "algorithm", "grpo", NULL), REIN_OK); /* with a critic */
+    e = experience(4, d, e_, &box);
+    e.family = none;
+    e.members = 1;
+    ck_assert_int_eq(in.ops->prepare(in.self, &e), REIN_ERR_ARG);
+    ck_assert_str_eq(in.message, "completion 1 of rollout 4 has no finite reward");
+    instance_close(&in);
+
     ck_assert_int_eq(instance_open(&in, "algorithm", "rm", NULL), REIN_OK);
     struct rein_batch b = {.size = sizeof(b), .rows = 3, .units = 1, .unit = three, .score = old, .norm_units = 1};
     struct rein_loss out = {.size = sizeof(out), .d_score = d, .metrics = metrics_reset(&box)};
@@ -463,6 +471,44 @@ START_TEST(adaptive_beta_survives_a_checkpoint) {
 }
 END_TEST
 
+/* Loaded into another instance, a rollout that is under way is shaped by its own coefficient; a fixed one stays what
+ * the options say. */
+START_TEST(a_checkpoint_brings_an_adapted_beta_and_no_fixed_one) {
+    static const char *const names[] = {"ppo", "rloo", "reinforce"};
+    static const char *const adaptive[] = {"target_kl", "0.01", "horizon", "10", "beta", "0.3", NULL};
+    static const char *const fixed[] = {"beta", "0.3", NULL}, *const other[] = {"beta", "0.6", NULL};
+    static const uint32_t one_group[] = {0, 3};
+
+    for (int i = 0; i < 6; i++) {
+        const char *name = names[i / 2];
+        struct instance a, b;
+        struct metric_box box;
+        float advantage[3], return_[3];
+        char bytes[256];
+        struct rein_state state = {.size = sizeof(state), .data = bytes, .capacity = sizeof(bytes)};
+        double now[2] = {0, 0};
+
+        ck_assert_int_eq(instance_open(&a, "algorithm", name, i % 2 ? fixed : adaptive), REIN_OK);
+        ck_assert_int_eq(instance_open(&b, "algorithm", name, i % 2 ? other : adaptive), REIN_OK);
+        for (uint32_t k = 0; k < 4; k++) { /* rollouts 0, 1 and 2, then 2 again by the other */
+            struct rein_experience e = experience(k < 3 ? k : 2, advantage, return_, &box);
+            e.unit = one_group;
+            e.units = 1;
+            if (k == 3)
+                ck_assert_int_eq(b.ops->load(b.self, &state), REIN_OK);
+            ck_assert_int_eq((k < 3 ? &a : &b)->ops->prepare((k < 3 ? &a : &b)->self, &e), REIN_OK);
+            now[k / 3] = metrics_value(&box.list, "objective/non_score_reward");
+            if (k == 2)
+                ck_assert_int_eq(a.ops->save(a.self, &state), REIN_OK);
+        }
+        ck_assert_double_ne(now[0], 0);
+        ck_assert_double_eq_tol(now[1], i % 2 ? 2 * now[0] : now[0], 1e-12);
+        instance_close(&a);
+        instance_close(&b);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("algorithms");
     TCase *cases = tcase_create("algorithms");
@@ -476,6 +522,7 @@ int main(void) {
     tcase_add_test(cases, grpo_holds_disagreement_against_a_completion);
     tcase_add_test(cases, ppo_leaves_a_rollout_that_has_drifted);
     tcase_add_test(cases, adaptive_beta_survives_a_checkpoint);
+    tcase_add_test(cases, a_checkpoint_brings_an_adapted_beta_and_no_fixed_one);
     suite_add_tcase(suite, cases);
     return tap_run(suite);
 }

@@ -6,6 +6,7 @@
 #include "common/kl.h"
 #include "common/numeric.h"
 #include "common/shape.h"
+#include "common/totals.h"
 #include "common/whiten.h"
 #include "tap.h"
 
@@ -154,6 +155,33 @@ START_TEST(k3_stays_finite_with_its_derivative) {
 }
 END_TEST
 
+START_TEST(rows_without_tokens_have_no_share_of_clipping) {
+    struct clips c = {0};
+
+    clips_row(&c, 0, 0, 0);
+    ck_assert_double_eq(c.rows, 0);
+    ck_assert(!isnan(c.low_min) && !isnan(c.high_max));
+    clips_row(&c, 1, 0, 2);
+    clips_row(&c, 0, 3, 4);
+    ck_assert_double_eq(c.low_min, 0);
+    ck_assert_double_eq(c.high_max, 0.75);
+    ck_assert_double_eq(c.low, 1);
+    ck_assert_double_eq(c.n, 6);
+}
+END_TEST
+
+START_TEST(kl_slopes_equal_differences) {
+    for (int64_t estimator = KL_K1; estimator <= KL_K3; estimator++)
+        for (double ref = -3; ref < 1; ref += 0.5) {
+            const double h = 1e-6, logp = -1.25;
+            double d = NAN, up = kl_estimate(estimator, logp + h, ref, NULL);
+
+            ck_assert_double_eq_tol((up - kl_estimate(estimator, logp - h, ref, NULL)) / (2 * h),
+                                    (kl_estimate(estimator, logp, ref, &d), d), 1e-7);
+        }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("common");
     TCase *cases = tcase_create("common");
@@ -166,6 +194,8 @@ int main(void) {
     tcase_add_test(cases, advantages_end_with_the_last_token);
     tcase_add_test(cases, scores_go_to_the_last_token_that_counts);
     tcase_add_test(cases, k3_stays_finite_with_its_derivative);
+    tcase_add_test(cases, rows_without_tokens_have_no_share_of_clipping);
+    tcase_add_test(cases, kl_slopes_equal_differences);
     suite_add_tcase(suite, cases);
     return tap_run(suite);
 }

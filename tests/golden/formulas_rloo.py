@@ -159,6 +159,10 @@ def equal(x, rng):
     x["ref"] = x["old"].copy()
 
 
+def equal_scores(x, rng):
+    x["reward"] = np.full(len(x["reward"]), f32(0.1))
+
+
 def some_unknown(x, rng):
     """Row 2, the whole second group, and all but one of the third have no score."""
     x["reward"][[2, 4, 5, 6, 7]] = np.nan
@@ -201,6 +205,7 @@ def rloo():
         rloo_case("masked tokens, normalised, entropy", mask=SOME, normalize_advantages=True, entropy=0.01, seed=19),
         rloo_case("equal rewards", edit=equal, seed=20),
         rloo_case("equal rewards, normalised", edit=equal, normalize_advantages=True, seed=21),
+        rloo_case("rewards as good as equal", edit=equal_scores, beta=1e-9, seed=30),
         rloo_case("scores missing", edit=some_unknown, seed=22),
         rloo_case("scores missing, normalised", edit=some_unknown, normalize_advantages=True, seed=23),
         rloo_case("far apart", edit=far, seed=24),

@@ -174,7 +174,7 @@ static double row_loss(const struct grpo *g, const struct rein_batch *b, uint32_
             direct += d_ratio;
         out->d_logp[i] = (float)(weight * direct);
         totals_policy(t, b, i, &s, term);
-        low += c->loss != LOSS_CISPO && s.ratio < 1 - c->trust.clip && advantage < 0;
+        low += s.ratio < 1 - c->trust.clip && advantage < 0;
         high += s.ratio > (c->loss == LOSS_CISPO ? 0 : 1) + c->trust.clip_high && advantage > 0;
         *kl_sum += rho * kl; /* what TRL reports too */
     }

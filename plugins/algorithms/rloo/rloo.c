@@ -111,7 +111,9 @@ static double row_loss(const struct trust_options *o, const struct rein_batch *b
             out->d_logp[i] = (float)(weight * s.d_logp);
             totals_policy(t, b, i, &s, s.loss);
         }
-    clips_row(clips, s.ratio < 1 - o->clip && advantage<0, s.ratio> 1 + o->clip_high && advantage > 0, 1);
+    int low = advantage < 0 && s.ratio < 1 - o->clip;
+    int high = advantage > 0 && s.ratio > 1 + o->clip_high;
+    clips_row(clips, low, high, 1);
     return weight * s.loss;
 }
 
