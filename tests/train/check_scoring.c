@@ -155,22 +155,23 @@ START_TEST(a_source_is_normalised_and_clipped) {
     struct error err = {0};
 
     normalised = true;
-    clipped = 1.25;
+    clipped = 1;
     ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
     for (int i = 0; i < 6; i++) {
         const double x = (a[i] - mean) / deviation;
 
         if (i != 1)
-            ck_assert_double_eq_tol(r.samples.family[i], 2 * fmax(-1.25, fmin(1.25, x)), 1e-6);
+            ck_assert_double_eq_tol(r.samples.family[i], 2 * fmax(-1, fmin(1, x)), 1e-6);
     }
     ck_assert_float_eq(r.samples.family[1], 0); /* only b spoke: all alike, so 0 */
-    ck_assert_float_eq_tol(r.samples.family[4], 2.5, 1e-6);
+    ck_assert_float_eq_tol(r.samples.family[0], -2, 1e-6); /* below the limit */
+    ck_assert_float_eq_tol(r.samples.family[4], 2, 1e-6);
     ck_assert_double_eq(metric(&m, "rewards/b/mean"), 7); /* what it said */
     rollout_free(&r);
     prefix = "eval_";
     ck_assert_msg(score(fakes, 2, weights, &r, &m, &err) == 0, "%s", err.text);
-    ck_assert_float_eq(r.samples.family[0], 2 * 1 + 1.25);
-    ck_assert_float_eq(r.samples.family[4], 2 * 1.25 + 1.25);
+    ck_assert_float_eq(r.samples.family[0], 2 * 1 + 1);
+    ck_assert_float_eq(r.samples.family[4], 2 * 1 + 1);
     rollout_free(&r);
     prefix = "";
     normalised = false;
