@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #define REIN_ABI_MAJOR 0u
-#define REIN_ABI_MINOR 1u
+#define REIN_ABI_MINOR 2u
 #define REIN_ABI_VERSION ((REIN_ABI_MAJOR << 16) | REIN_ABI_MINOR)
 
 #if defined(__GNUC__)

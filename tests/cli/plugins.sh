@@ -4,7 +4,7 @@
 . "$srcdir/tests/cli/lib.sh"
 
 run --version
-ok "--version names the ABI" prints "(plugin ABI 0.1)"
+ok "--version names the ABI" prints "(plugin ABI 0.2)"
 run --help
 ok "--help lists the commands on stdout" [ "$status" -eq 0 ]
 ok "--help mentions plugins" prints "plugins "
