@@ -197,23 +197,26 @@ END_TEST
 
 /* What is written loads again, means the same, and is then written the same. */
 START_TEST(written_and_read_again) {
-    static const char *const data[2] = {
-        "data: {train: prompts.jsonl}",
-        "data: {template: {user: 'U {content}\\', assistant: \"A {content}\\n\"}, train: prompts.jsonl}"};
+    /* options left to their defaults; a template spelled out */
+    static const char *const change[2][2] = {
+        {"group: 2, max_tokens: 16}\n    train: {steps: 10, epochs: 2, minibatch: 4}",
+         "group: 2}\n    train: {steps: 10, minibatch: 4}"},
+        {"data: {train: prompts.jsonl}",
+         "data: {template: {user: 'U {content}\\', assistant: \"A {content}\\n\"}, train: prompts.jsonl}"}};
     static const char *const in_force[] = {"\n      epochs: 4\n", "\n      temperature: 0.7\n", "\n      max_tokens: 53\n",
                                            "\n      warmup_steps: ", "\n      max_length: 0\n", "\n      eos: true\n",
                                            "\n    checkpoint:\n      every: 0\n      keep: 2\n"};
     struct buffer one = {0}, two = {0};
     const char *text;
 
-    ck_assert_msg(load(data[0], data[_i], NULL, 0) == 0, "%s", err.text);
+    ck_assert_msg(load(change[_i][0], change[_i][1], NULL, 0) == 0, "%s", err.text);
     ck_assert_int_eq(p.stages[2].data.chat != NULL, _i);
     ck_assert_int_eq(resolved_write(&p, &one, &err), 0);
     pipeline_free(&p);
     /* what the algorithm or the host settled is spelled out: the values in force */
     ck_assert_ptr_nonnull(strstr(one.data, "lr: 3e-06"));
     file_remove_tree(at("other"), NULL);
-    for (size_t i = 0; i < sizeof(in_force) / sizeof(*in_force); i++)
+    for (size_t i = 0; _i == 0 && i < sizeof(in_force) / sizeof(*in_force); i++)
         ck_assert_msg(strstr(strstr(one.data, "name: align"), in_force[i]) != NULL, "no '%s' in\n%s", in_force[i], one.data);
     ck_assert_int_eq(mkdir(at("other"), 0755), 0);
     ck_assert_int_eq(file_write(at("other/pipeline.yaml"), one.data, one.length, &err), 0);
