@@ -371,7 +371,7 @@ START_TEST(what_an_ensemble_cannot_be) {
         {"{models: [a]}", "at least two members"},
         {"{models: [a, a], standardise: false}", "named twice"},
         {"{models: [a, b]}", "no mean and deviation"},
-        {"{models: [a, nobody], standardise: false}", "no model nobody"},
+        {"{models: [a, nobody], standardise: false}", "no reward model nobody"},
     };
     struct model_source sources[3], two[2];
     const struct rein_reward_ops *ops;
