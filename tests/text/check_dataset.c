@@ -511,7 +511,7 @@ START_TEST(real_data_loads) {
     struct error err = {0};
     char path[512];
 
-    if ((folder == NULL || *folder == 0)) {
+    if (folder == NULL || *folder == 0) {
         puts("# SKIP real data: REIN_TEST_DATA is not set");
         return;
     }
