@@ -123,7 +123,7 @@ def svg(curves, path):
            f'<path d="M{place(0, 1)} {place(0, 0)} {place(most, 0)}" fill="none" stroke="black"/>']
     for tick in range(6):
         x, y = place(most * tick / 5, 0).split(",")
-        out.append(f'<text x="{x}" y="{float(y) + 16}" text-anchor="middle">{most * tick / 5:.0f}</text>')
+        out.append(f'<text x="{x}" y="{float(y) + 16}" text-anchor="middle">{most * tick / 5:.1f}</text>')
         x, y = place(0, tick / 5).split(",")
         out.append(f'<text x="{float(x) - 6}" y="{float(y) + 4}" text-anchor="end">{tick / 5:.1f}</text>')
     out.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">KL to the first policy, nats a reply</text>')
