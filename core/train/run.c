@@ -9,7 +9,6 @@
 #include "train/save.h"
 #include "train/schedule.h"
 #include "train/signals.h"
-#include "train/standard.h"
 #include "train/state.h"
 
 #include <math.h>
@@ -361,9 +360,13 @@ int run_finish(struct run *r, struct error *err) {
     int rc;
 
     r->at.eval_pending = r->eval_data.nunits > 0;
-    if (evaluate_if_pending(r, err) != 0 || standard_measure(r, err) != 0)
+    if (evaluate_if_pending(r, err) != 0)
         return run_stopped(r, err);
-    rc = save_models(r, err) == 0 && report_cost(r, err) == 0 ? 0 : -1;
+    rc = save_models(r, err);
+    if (rc != 0 && err->kind == ERROR_STOPPED)
+        return run_stopped(r, err);
+    if (rc == 0)
+        rc = report_cost(r, err);
     if (r->begun && sink != NULL && sink->end != NULL) {
         r->begun = false;
         if (sink->end(sink->ctx, rc == 0 ? err : NULL) != 0)

@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "train/standard.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -80,6 +81,11 @@ static uint8_t *ids_in_use(const struct run *r, struct error *err) {
     return bitmap;
 }
 
+/* As its weights are now: the average's scores lie elsewhere than those of the last weights. */
+static int save_actor(struct run *r, const char *name, const uint8_t *avoid, struct error *err) {
+    return standard_measure(r, err) != 0 || save_one(r, r->trainer.actor, name, avoid, err) != 0 ? -1 : 0;
+}
+
 int save_models(struct run *r, struct error *err) {
     uint8_t *avoid;
     int rc = 0;
@@ -94,11 +100,11 @@ int save_models(struct run *r, struct error *err) {
         rc = save_one(r, r->trainer.critic, "critic", avoid, err);
     if (rc == 0 && r->average != NULL) {
         average_swap(r->average);
-        rc = save_one(r, r->trainer.actor, "ema", avoid, err);
+        rc = save_actor(r, "ema", avoid, err);
         average_swap(r->average);
     }
     if (rc == 0)
-        rc = save_one(r, r->trainer.actor, "model", avoid, err);
+        rc = save_actor(r, "model", avoid, err);
     free(avoid);
     return rc;
 }

@@ -6,8 +6,9 @@
 
 #include "train/run.h"
 
-/* <output>/critic, then <output>/model: each appears whole or not at all, and model comes last, so that its
- * being there means that the stage is done. */
+/* <output>/critic, then <output>/ema, then <output>/model: each appears whole or not at all, and model comes last, so
+ * that its being there means that the stage is done. What is kept with a reward model is measured of each, and a signal
+ * may stop that. */
 int save_models(struct run *r, struct error *err);
 
 #endif
