@@ -9,10 +9,12 @@
 
 enum { STATE_BYTES = 1 << 20 };
 
-int learner_open(const struct stage_algorithm *spec, bool main, struct learner *out, struct error *err) {
+int learner_open(const struct stage_algorithm *spec, unsigned nth, struct learner *out, struct error *err) {
     *out = (struct learner){.spec = spec, .ops = spec->plugin->ops};
-    if (!main)
+    if (nth == 1)
         snprintf(out->prefix, sizeof(out->prefix), "%.40s/", spec->plugin->name);
+    else if (nth > 1)
+        snprintf(out->prefix, sizeof(out->prefix), "%.40s-%u/", spec->plugin->name, nth);
     out->host = host_create(spec->plugin, &spec->marks, err);
     if (out->host == NULL)
         return -1;

@@ -16,10 +16,11 @@ struct learner {
     struct host_instance *host;
     void *self;
     struct rein_needs needs;
-    char prefix[METRICS_NAME];     /* of its metrics: "" for the main algorithm, "sft/" for one mixed in */
+    char prefix[METRICS_NAME];     /* of its metrics: "" for the main algorithm, "sft/" for one mixed in, "sft-2/" ... */
 };
 
-int learner_open(const struct stage_algorithm *spec, bool main, struct learner *out, struct error *err);
+/* `nth`: 0 for the main algorithm, else which of those of its name that are mixed in it is. */
+int learner_open(const struct stage_algorithm *spec, unsigned nth, struct learner *out, struct error *err);
 void learner_close(struct learner *l);
 bool learner_needs(const struct learner *l, uint32_t need);
 bool learner_samples(const struct learner *l); /* on-policy: it learns from the model's own completions */

@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { VALUES = METRICS_MAX * 2 + 16, MAX_SKIPPED = 3 };
@@ -26,11 +27,20 @@ double run_clock(void) {
 
 /* ---- opening ------------------------------------------------------------ */
 
+/* Two of one name would write into each other's metrics: they are counted. */
+static unsigned nth_of_its_name(const struct stage *s, size_t i) {
+    unsigned nth = i > 0;
+
+    for (size_t k = 1; k < i; k++)
+        nth += strcmp(s->algorithms[k].plugin->name, s->algorithms[i].plugin->name) == 0;
+    return nth;
+}
+
 static int open_learners(struct run *r, uint32_t *needs, struct error *err) {
     const struct stage *s = r->stage;
 
     for (size_t i = 0; i < s->nalgorithms; i++, r->count++) {
-        if (learner_open(&s->algorithms[i], i == 0, &r->learners[i], err) != 0)
+        if (learner_open(&s->algorithms[i], nth_of_its_name(s, i), &r->learners[i], err) != 0)
             return -1;
         *needs |= r->learners[i].needs.needs;
         if (s->on_policy && learner_samples(&r->learners[i]))

@@ -298,12 +298,13 @@ START_TEST(mixed_losses_have_their_own_order_and_names) {
     bool same = true;
 
     snprintf(yaml, sizeof(yaml),
-             "algorithms: [{use: sft}, {use: sft, data: %s}]\ndata: {train: %s}\n"
+             "algorithms: [{use: sft}, {use: sft, data: %s}, {use: sft, data: %s}]\ndata: {train: %s}\n"
              "train: {steps: 12, batch: 1, lr: 0}\n",
-             h.sft, h.sft);
+             h.sft, h.sft, h.sft);
     open_ok(&f, "order", yaml);
     run_ok(&f, false);
     ck_assert_uint_eq(fixture_metric(&f, "entropy", first, 32), 12);
+    ck_assert_uint_eq(fixture_metric(&f, "sft-2/entropy", second, 32), 12);
     ck_assert_uint_eq(fixture_metric(&f, "sft/entropy", second, 32), 12);
     for (int i = 0; i < 12; i++)
         same = same && first[i] == second[i];

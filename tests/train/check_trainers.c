@@ -261,7 +261,7 @@ static void open_policy(struct policy *p, const json_t *golden, const char *name
     s->critic = use(p->critic, MODEL_SCORE);
     lr *= 2; /* steps are taken at half the rates: the schedule's factor counts for every model */
     s->critic.lr = lr;
-    must(learner_open(&s->algorithms[0], true, &p->learner, &err), &err);
+    must(learner_open(&s->algorithms[0], 0, &p->learner, &err), &err);
     must(trainer_open(s, &env, p->learner.needs.needs, &p->trainer, &err), &err);
     must(trainer_open_optimizers(s, lr, &p->trainer, &err), &err);
 }
