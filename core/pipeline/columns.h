@@ -6,7 +6,8 @@
 
 #include "pipeline/pipeline.h"
 
-/* Looks at the first row of the stage's data, for the columns that the pipeline gives (not for a plugin's defaults). */
+/* Looks at every row of the stage's data, held-out rows too, for the columns that the pipeline gives (not for a plugin's
+ * defaults): what is missing would be found when a rollout comes to that row, or after the last step. */
 int columns_check(const struct stage *s, struct error *err);
 
 #endif

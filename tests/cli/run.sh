@@ -96,8 +96,15 @@ ok "a reference that is not used is not loaded" says "stage 'align': ppo as conf
 ok "nor planned" [ "$(grep -c reference "$work/out")" -eq 0 ]
 
 run check rl.yaml --set align.reference.from=tiny --set align.rewards="[{use: rule, kind: exact, column: answer}]"
-ok "a column that the data lacks" says "rule.column: the first row of prompts.jsonl has no column 'answer'"
+ok "a column that the data lacks" says "rule.column: prompts.jsonl:1 has no column 'answer'"
 ok "exits 2" refused 2
+sed 's/}$/, "answer": 1}/' prompts.jsonl >answered.jsonl
+{ cat answered.jsonl && head -n 1 prompts.jsonl; } >partly.jsonl
+set -- --set align.reference.from=tiny --set align.rewards="[{use: rule, kind: exact, column: answer}]"
+run check rl.yaml "$@" --set align.data.train=partly.jsonl
+ok "or one of its rows" says "rule.column: partly.jsonl:$(wc -l <partly.jsonl) has no column 'answer'"
+run check rl.yaml "$@" --set align.data.train=answered.jsonl --set align.data.eval=prompts.jsonl
+ok "or the held-out data" says "rule.column: prompts.jsonl:1 has no column 'answer'"
 
 # a language model as judge: asked before anything is sampled whether it can be, and then in each rollout
 judged="[{use: judge, model: tiny, rubric: '{prompt} {completion} {n}?', columns: [n], good: [' yes'], bad: [' no']}]"
