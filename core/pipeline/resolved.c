@@ -13,31 +13,39 @@ struct writer {
     struct error *err;
 };
 
-static int put_text(struct writer *w, struct node *map, const char *key, const char *text) {
+static struct node *text_node(struct writer *w, const char *text) {
     struct node *n = arena_alloc(w->arena, sizeof(*n));
 
-    if (n == NULL || (n->text = arena_strdup(w->arena, text)) == NULL)
-        return error_nomem(w->err, "pipeline");
+    if (n == NULL || (n->text = arena_strdup(w->arena, text)) == NULL) {
+        error_nomem(w->err, "pipeline");
+        return NULL;
+    }
     n->type = NODE_SCALAR;
     n->file = "";
     n->plain = true;
     n->plain = !node_is_null(n); /* a file called "null" */
-    return yaml_put(w->arena, map, "", key, n, w->err);
+    return n;
 }
 
-static int put_path(struct writer *w, struct node *map, const char *key, const char *path) {
+static struct node *path_node(struct writer *w, const char *path) {
     char *real = realpath(path, NULL), *cwd = NULL, *joined = NULL;
-    int rc;
+    struct node *n;
 
     if (real == NULL && path[0] != '/') { /* the run folder is not there yet */
         cwd = realpath(".", NULL);
         joined = cwd ? file_join(cwd, path) : NULL;
     }
-    rc = put_text(w, map, key, real ? real : joined ? joined : path);
+    n = text_node(w, real ? real : joined ? joined : path);
     free(real);
     free(cwd);
     free(joined);
-    return rc;
+    return n;
+}
+
+static int put_path(struct writer *w, struct node *map, const char *key, const char *path) {
+    struct node *n = path_node(w, path);
+
+    return n ? yaml_put(w->arena, map, "", key, n, w->err) : -1;
 }
 
 static struct node *stage_section(struct writer *w, struct stage *s, const char *name) {
@@ -73,15 +81,54 @@ static int put_rows(struct writer *w, struct node *map, const struct params *tab
     return 0;
 }
 
-static int put_use(struct writer *w, const struct model_use *use) {
-    struct node *from = use->node ? node_get(use->node, "from") : NULL;
-
-    if (!use->present || from == NULL || pipeline_stage(w->p, use->from))
-        return 0;
+/* Is it a folder or file, and no name of the pipeline? */
+static bool is_path(const struct writer *w, const char *from) {
+    if (pipeline_stage(w->p, from))
+        return false;
     for (size_t i = 0; i < w->p->nmodels; i++)
-        if (strcmp(w->p->models[i].name, use->from) == 0)
-            return 0;
+        if (strcmp(w->p->models[i].name, from) == 0)
+            return false;
+    return true;
+}
+
+static int put_use(struct writer *w, const struct model_use *use) {
+    if (!use->present || use->node == NULL || node_get(use->node, "from") == NULL || !is_path(w, use->from))
+        return 0;
     return put_path(w, (struct node *)(uintptr_t)use->node, "from", use->source.path);
+}
+
+struct scored_paths {
+    struct writer *w;
+    const struct stage *stage;
+    struct node *mapping;
+};
+
+/* A model that a reward names by its path: the scalar, or an item of the list. */
+static int put_scored(void *ctx, const struct rein_param *row, const char *value) {
+    const struct scored_paths *x = ctx;
+    struct node *n = node_get(x->mapping, row->name);
+    const char *path = NULL;
+
+    for (size_t i = 0; path == NULL && i < x->stage->nscored; i++)
+        if (strcmp(x->stage->scored[i].name, value) == 0)
+            path = x->stage->scored[i].use.source.path;
+    if (n == NULL || path == NULL || !is_path(x->w, value))
+        return 0;
+    if (n->type != NODE_SEQUENCE)
+        return put_path(x->w, x->mapping, row->name, path);
+    for (size_t i = 0; i < n->count; i++)
+        if (n->items[i]->text && strcmp(n->items[i]->text, value) == 0 &&
+            (n->items[i] = path_node(x->w, path)) == NULL)
+            return -1;
+    return 0;
+}
+
+static int put_reward(struct writer *w, const struct stage *s, const struct stage_reward *r) {
+    struct scored_paths x = {w, s, (struct node *)(uintptr_t)r->marks.mapping};
+
+    return put_rows(w, x.mapping, r->marks.table, r->config, false, "") != 0
+               ? -1
+               : params_visit(r->marks.table, r->config, REIN_PARAM_MODEL, put_scored, &x);
 }
 
 /* A critic of its own has a rate, which may be the policy's. */
@@ -109,8 +156,7 @@ static int put_stage(struct writer *w, struct stage *s) {
             return -1;
     }
     for (size_t i = 0; i < s->nrewards; i++)
-        if (put_rows(w, (struct node *)(uintptr_t)s->rewards[i].marks.mapping, s->rewards[i].marks.table,
-                     s->rewards[i].config, false, ""))
+        if (put_reward(w, s, &s->rewards[i]) != 0)
             return -1;
     if (put_use(w, &s->model) || put_use(w, &s->reference) || put_critic(w, &s->critic) ||
         put_rows(w, data, &data_params, &s->data, true, "") ||

@@ -133,6 +133,11 @@ wrong "families of different sizes" "reward rm-dropout has 3 members where rm-en
     --set 'align.rewards=[{use: rm-ensemble, models: [one, heads]}, {use: rm-dropout, model: one, samples: 3}]'
 wrong "a critic of several heads" "has 3 score heads; a critic begins with one" \
     --set 'align.algorithm={use: ppo, beta: 0}' --set 'align.critic={from: heads}'
+run run q.yaml --set 'align.rewards=[{use: rm-ensemble, models: [./one, ./heads]}, {use: rm, model: ./one}]'
+mkdir elsewhere && cp result/pipeline.yaml elsewhere/
+run check elsewhere/pipeline.yaml --set output=again
+ok "models that rewards name by path are found from anywhere" [ "$status" -eq 0 ]
+rm -r result
 cat >r.yaml <<YAML
 rein: 1
 output: result
