@@ -44,9 +44,12 @@ int offpolicy_run(struct run *r, struct error *err) {
     if (run_begin(r, err) != 0)
         return -1;
     if (r->at.eval_pending && r->at.step < r->total && run_between_steps(r, err) != 0)
-        return run_stopped(r, err);
-    while (r->at.step < r->total && !r->at.stopped)
-        if (signals_check(err) != 0 || one_step(r, err) != 0 || run_between_steps(r, err) != 0)
+        return run_failed(r, err);
+    while (r->at.step < r->total && !r->at.stopped) {
+        if (signals_check(err) != 0 || one_step(r, err) != 0)
             return run_stopped(r, err);
+        if (run_between_steps(r, err) != 0)
+            return run_failed(r, err);
+    }
     return run_finish(r, err);
 }

@@ -304,11 +304,14 @@ static int loop(struct onpolicy *o, struct error *err) {
     struct run *r = o->run;
 
     if (r->at.eval_pending && r->at.step < r->total && run_between_steps(r, err) != 0)
-        return run_stopped(r, err);
+        return run_failed(r, err);
     while (r->at.step < r->total && !r->at.stopped) {
-        if (signals_check(err) != 0 || (!r->at.sampled && next_rollout(o, err) != 0) || one_step(o, err) != 0 ||
-            run_between_steps(r, err) != 0)
+        if (signals_check(err) != 0 || (!r->at.sampled && next_rollout(o, err) != 0))
+            return run_failed(r, err);
+        if (one_step(o, err) != 0)
             return run_stopped(r, err);
+        if (run_between_steps(r, err) != 0)
+            return run_failed(r, err);
     }
     return 0;
 }

@@ -357,6 +357,19 @@ int run_stopped(struct run *r, struct error *err) {
     return -1;
 }
 
+int run_failed(struct run *r, struct error *err) {
+    struct error why = {0};
+
+    if (err->kind == ERROR_STOPPED || r->at.step == 0)
+        return run_stopped(r, err);
+    if (state_save(r, &why) == 0)
+        log_warn("%s: step %llu of %llu is saved, --resume goes on from there", r->stage->name,
+                 (unsigned long long)r->at.step, (unsigned long long)r->total);
+    else
+        log_warn("CHECKPOINT NOT SAVED: %s", why.text);
+    return -1;
+}
+
 static int report_cost(const struct run *r, struct error *err) {
     const struct report_sink *sink = r->env->sink;
     const struct report_cost cost = {.seconds = run_clock() - r->clock, .peak_memory = mempeak(),
@@ -371,7 +384,7 @@ int run_finish(struct run *r, struct error *err) {
 
     r->at.eval_pending = r->eval_data.nunits > 0;
     if (evaluate_if_pending(r, err) != 0)
-        return run_stopped(r, err);
+        return run_failed(r, err);
     rc = save_models(r, err);
     if (rc != 0 && err->kind == ERROR_STOPPED)
         return run_stopped(r, err);

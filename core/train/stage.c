@@ -90,7 +90,8 @@ const struct params data_params = {"data", data_rows, sizeof(data_rows[0]), size
 #define CHECKPOINT(field, t) .name = #field, .type = REIN_PARAM_##t, .offset = offsetof(struct checkpoint_config, field)
 static const struct rein_param checkpoint_rows[] = {
     {CHECKPOINT(every, INT), .dflt = "0", .min = 0, .max = 1e9, .unit = "steps",
-     .doc = "Save each time this many steps are done; 0 saves only when a signal stops the run."},
+     .doc = "Save each time this many steps are done; 0 saves only when a signal, or a reward or an evaluation that fails, "
+            "ends the run."},
     {CHECKPOINT(keep, INT), .dflt = "2", .min = 1, .max = 1000, .doc = "How many of the newest checkpoints stay."},
     {.name = NULL},
 };

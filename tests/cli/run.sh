@@ -106,6 +106,19 @@ ok "or one of its rows" says "rule.column: partly.jsonl:$(wc -l <partly.jsonl) h
 run check rl.yaml "$@" --set align.data.train=answered.jsonl --set align.data.eval=prompts.jsonl
 ok "or the held-out data" says "rule.column: prompts.jsonl:1 has no column 'answer'"
 
+# a reward that fails between two steps costs none of them
+head -n 1 answered.jsonl >numbers.jsonl && sed -n '2s/}$/, "answer": "none"}/p' prompts.jsonl >>numbers.jsonl
+set -- --set align.algorithm="{use: grpo, baseline: group, beta: 0}" --set align.rollout="{prompts: 1, group: 2, max_tokens: 4}" \
+    --set align.data.train=numbers.jsonl --set align.train.shuffle=false
+grep -v 'reference:\|critic:' rl.yaml >numbers.yaml
+run run numbers.yaml "$@" --set align.rewards="[{use: rule, kind: number, column: answer}]"
+ok "a row that holds no number ends the run" says "row 0: column 'answer' holds no number"
+ok "which can go on where it was" says "align: step 1 of 2 is saved, --resume goes on from there"
+run run numbers.yaml "$@" --resume
+ok "and does" [ "$status" -eq 0 ]
+ok "by one step" [ "$(grep -c '"loss"' result/align/metrics.jsonl)" -eq 2 ]
+rm -r result
+
 # a language model as judge: asked before anything is sampled whether it can be, and then in each rollout
 judged="[{use: judge, model: tiny, rubric: '{prompt} {completion} {n}?', columns: [n], good: [' yes'], bad: [' no']}]"
 sed 's/}$/, "n": 1}/' prompts.jsonl >numbered.jsonl
