@@ -343,7 +343,8 @@ static int add_reward(struct build *b, struct stage *s, const struct node *n) {
         return -1;
     *r = (struct stage_reward){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks,
                                .name = bound.plugin->name};
-    if (read_weight(b, s, n, false, &r->weight) != 0 || read_shaping(b, s, n, r) != 0 || (name && node_string(name, &r->name, b->err) != 0))
+    if (read_weight(b, s, n, false, &r->weight) != 0 || read_shaping(b, s, n, r) != 0 ||
+        (name && node_string(name, &r->name, b->err) != 0))
         return -1;
     for (size_t i = 0; i < s->nrewards; i++)
         if (strcmp(s->rewards[i].name, r->name) == 0)

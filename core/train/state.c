@@ -297,7 +297,8 @@ static int load(struct run *r, const char *path, const json_t *root, struct erro
         checkpoint_get_optimizer(path, "model", r->trainer.optimizer, err) != 0 ||
         (r->trainer.critic_optimizer != NULL &&
          checkpoint_get_optimizer(path, "critic", r->trainer.critic_optimizer, err) != 0) ||
-        get_average(r, path, err) != 0 || get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
+        get_average(r, path, err) != 0 ||
+        get_algorithms(r, path, json_object_get(root, "algorithms"), err) != 0 || get_rollout(r, path, err) != 0)
         return -1;
     trainer_touch(&r->trainer);
     log_info("%s: going on from %s", r->stage->name, path);
