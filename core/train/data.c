@@ -89,21 +89,7 @@ static int check_one(const struct data_request *r, const char *path, struct erro
     return rc;
 }
 
-static int check_rollout(const struct stage *s, struct error *err) {
-    const struct params_marks marks = {s->node ? node_get(s->node, "rollout") : NULL, &rollout_params};
-
-    if (s->rollout.top_k > 0)
-        return params_fail(&marks, "top_k", "must stay 0: log-probabilities of training are over the whole vocabulary, "
-                                            "and the ratio to those of sampling would not begin at 1", err);
-    if (s->rollout.top_p < 1)
-        return params_fail(&marks, "top_p", "must stay 1: log-probabilities of training are over the whole vocabulary, "
-                                            "and the ratio to those of sampling would not begin at 1", err);
-    return 0;
-}
-
 int data_check(const struct stage *s, const struct model_config *c, const struct tokenizer *t, struct error *err) {
-    if (s->on_policy && check_rollout(s, err) != 0)
-        return -1;
     for (size_t i = 0; i < s->nalgorithms; i++) {
         const struct data_request r = {
             .stage = s, .needs = &s->algorithms[i].needs, .config = c, .tokenizer = t, .strict = true};

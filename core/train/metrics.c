@@ -59,11 +59,6 @@ void metrics_merge(struct metrics *m, const char *prefix, const struct rein_metr
     m->dropped += from->count - n;
 }
 
-void metrics_repeat(struct metrics *m, const struct metrics *from) {
-    for (size_t i = 0; i < from->count; i++)
-        metrics_add(m, NULL, from->names[i], from->items[i].how, from->items[i].sum, from->items[i].weight);
-}
-
 struct rein_metrics metrics_table(struct metrics *m) {
     return (struct rein_metrics){.size = sizeof(struct rein_metrics),
                                  .count = (uint32_t)m->count,

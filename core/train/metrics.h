@@ -30,8 +30,6 @@ void metrics_clear(struct metrics *m);
 void metrics_add(struct metrics *m, const char *prefix, const char *name, uint32_t how, double sum, double weight);
 /* Adds everything an algorithm wrote; `prefix` ("sft/") may be NULL. */
 void metrics_merge(struct metrics *m, const char *prefix, const struct rein_metrics *from);
-/* Every metric of `from`, put into `m` once more (a rollout's, repeated on each of its steps). */
-void metrics_repeat(struct metrics *m, const struct metrics *from);
 /* The table as after() reads it; valid until m changes. */
 struct rein_metrics metrics_table(struct metrics *m);
 /* Appends final values at out[count...], at most `capacity` in all; returns the new count. A metric of

@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-int offpolicy_evaluate(struct run *r, struct error *err) {
+/* The loss and metrics of the whole evaluation set, as one step would compute them. */
+static int evaluate(struct run *r, struct error *err) {
     const double began = run_clock();
     uint32_t *units = mem_array(r->eval.units, sizeof(*units));
     const struct step_part part = {&r->learners[r->main], &r->eval, units, r->eval.units};
@@ -40,7 +41,7 @@ static int one_step(struct run *r, struct error *err) {
 }
 
 int offpolicy_run(struct run *r, struct error *err) {
-    r->evaluate = offpolicy_evaluate;
+    r->evaluate = evaluate;
     if (run_begin(r, err) != 0)
         return -1;
     if (r->at.eval_pending && r->at.step < r->total && run_between_steps(r, err) != 0)

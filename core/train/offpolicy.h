@@ -8,7 +8,4 @@
 
 int offpolicy_run(struct run *r, struct error *err);
 
-/* The loss and metrics of the whole evaluation set, as one step would compute them. */
-int offpolicy_evaluate(struct run *r, struct error *err);
-
 #endif

@@ -53,14 +53,6 @@ uint64_t samples_unmasked(const struct samples *s, uint32_t row) {
     return n;
 }
 
-uint64_t samples_unit_length(const struct samples *s, uint32_t unit) {
-    uint64_t n = 0;
-
-    for (uint32_t r = s->unit[unit]; r < s->unit[unit + 1]; r++)
-        n += s->length[r];
-    return n;
-}
-
 static int place(struct samples *s, uint32_t row, uint32_t length, uint32_t prompt, struct error *err) {
     const uint32_t first = prompt > 0 ? prompt : 1;
 

@@ -44,8 +44,6 @@ float *samples_array(uint64_t count, struct error *err);
 
 uint32_t samples_row_tokens(const struct samples *s, uint32_t row);
 uint64_t samples_unmasked(const struct samples *s, uint32_t row);
-/* Tokens the model reads for the rows of one unit, prompts included. */
-uint64_t samples_unit_length(const struct samples *s, uint32_t unit);
 /* Marks every id that occurs in a bitmap over the vocabulary. */
 void samples_mark(const struct samples *s, uint8_t *bitmap, size_t vocabulary);
 /* Number over everything that the data says: did it change since a checkpoint? */
