@@ -53,8 +53,8 @@
  * the others: no derivative goes through a mismatched row. norm_* count the others alone. */
 #define REIN_NEED_KL_ROWS (1u << 10)
 
-/* Filled by describe(). The host sets size and zeroes the rest; a default of 0
- * (or NaN where 0 means something) leaves the host's own default in place. */
+/* Filled by describe(). The host sets size and zeroes the rest; a default of 0 leaves the host's own default in place. NaN
+ * is refused. */
 struct rein_needs {
     uint32_t size;
     uint32_t data;            /* REIN_DATA_* accepted */
