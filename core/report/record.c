@@ -108,7 +108,8 @@ static int begin(void *ctx, const char *stage, const char *folder, uint64_t tota
     j->samples_path = file_join(folder, "samples.jsonl");
     if (metrics == NULL || j->samples_path == NULL)
         error_nomem(err, "metrics");
-    else if (take_over(metrics, append, step, err) == 0 && take_over(j->samples_path, append, step, err) == 0)
+    else if (take_over(metrics, append, step, err) == 0 &&
+             take_over(j->samples_path, append, append & REPORT_SAMPLED ? step + 1 : step, err) == 0)
         rc = open_one(metrics, &j->metrics, err);
     free(metrics);
     return rc;

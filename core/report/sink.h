@@ -29,9 +29,14 @@ struct report_cost {
     int of_process;       /* 1: of the process since it began, earlier stages too; the system keeps no other */
 };
 
+enum {
+    REPORT_APPEND = 1,  /* resumed: what comes after `step` is cut off the files */
+    REPORT_SAMPLED = 2, /* but the samples of the next step stay: its rollout is in the checkpoint and is not told again */
+};
+
 struct report_sink {
     void *ctx;
-    /* A stage begins (append = 1 when resumed: metrics after `step` already in the files are cut off). */
+    /* A stage begins; append: 0, or REPORT_*. */
     int (*begin)(void *ctx, const char *stage, const char *folder, uint64_t total_steps, int append, uint64_t step,
                  struct error *err);
     /* One optimiser step (or an evaluation, eval = 1, names already prefixed eval_). */

@@ -192,6 +192,7 @@ void run_close(struct run *r) {
 int run_begin(struct run *r, struct error *err) {
     const struct report_sink *sink = r->env->sink;
     bool found = false;
+    int append;
 
     if (file_make_folder(r->stage->output, err) != 0)
         return -1;
@@ -199,8 +200,11 @@ int run_begin(struct run *r, struct error *err) {
         return -1;
     if (r->env->accepted != NULL && r->env->accepted(r->env->accepted_ctx, err) != 0)
         return -1;
+    append = found ? REPORT_APPEND : 0;
+    if (r->at.sampled && r->at.epoch == 0 && r->at.minibatch == 0)
+        append |= REPORT_SAMPLED;
     if (sink != NULL && sink->begin != NULL) {
-        if (sink->begin(sink->ctx, r->stage->name, r->stage->output, r->total, found, r->at.step, err) != 0)
+        if (sink->begin(sink->ctx, r->stage->name, r->stage->output, r->total, append, r->at.step, err) != 0)
             return -1;
         r->begun = true;
     }
