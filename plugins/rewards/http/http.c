@@ -66,8 +66,8 @@ static const struct rein_param params[] = {
      .min = 0,
      .max = 60,
      .unit = "seconds",
-     .doc = "Wait before the first retry; it doubles each time. A server's Retry-After is kept to, if longer. Neither goes beyond a "
-            "minute."},
+     .doc = "Wait before the first retry; it doubles each time. A server's Retry-After is kept to, if longer. Neither "
+            "goes beyond a minute."},
     {.name = "headers",
      .type = REIN_PARAM_STRING | REIN_PARAM_LIST,
      .offset = offsetof(struct config, post.headers),
