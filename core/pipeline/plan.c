@@ -107,7 +107,7 @@ static int check_head(struct planner *w, const struct stage *s, const struct mod
         return node_error(from_node(use), w->err, "stage '%s': %s is a classifier: it predicts no tokens", s->name,
                           use->source.path);
     if (direct && use->source.head == MODEL_SCORE && !use->source.trainable && o->config.labels < 1)
-        return node_error(from_node(use), w->err, "stage '%s': %s is no reward model: it has no score head with one label",
+        return node_error(from_node(use), w->err, "stage '%s': %s is no reward model: it has no score head",
                           s->name, use->source.path);
     return check_heads(w, s, use);
 }

@@ -65,7 +65,7 @@ static json_t *fingerprint(const struct run *r) {
 
     if (out != NULL)
         put_shape(r, out);
-    if (out != NULL && r->average != NULL)
+    if (out != NULL)
         json_object_set_new(out, "ema", json_real(r->stage->train.ema));
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
