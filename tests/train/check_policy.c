@@ -183,6 +183,9 @@ START_TEST(an_average_of_another_decay_is_not_taken_up) {
     ck_assert_int_eq(fixture_run(&h, &f, 1, true, &err), -1);
     ck_assert_int_eq(err.kind, ERROR_INPUT);
     ck_assert_ptr_nonnull(strstr(err.text, "train.ema changed"));
+    f.stage.train.ema = 0; /* nor is it let go of silently */
+    ck_assert_int_eq(fixture_run(&h, &f, 1, true, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "train.ema changed"));
     fixture_close(&f);
 }
 END_TEST
