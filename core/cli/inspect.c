@@ -81,19 +81,25 @@ static json_t *id_json(int32_t id) {
     return id < 0 ? json_null() : json_integer(id);
 }
 
+/* Of the file: config_parameters counts no score head. */
+static uint64_t parameters_of(const struct model_config *c) {
+    return config_parameters(c) + (uint64_t)c->labels * (uint64_t)c->hidden;
+}
+
 static json_t *config_json(const struct model_config *c) {
     json_t *eos = json_array();
 
     for (uint32_t i = 0; i < c->neos; i++)
         json_array_append_new(eos, json_integer(c->eos[i]));
     return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:s, s:o, s:o, s:o}", "model_type",
-        c->family->name, "head", c->labels ? "score" : "lm", "vocabulary", (json_int_t)c->vocabulary, "hidden",
-        (json_int_t)c->hidden, "layers", (json_int_t)c->layers, "heads", (json_int_t)c->heads, "kv_heads",
-        (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "intermediate", (json_int_t)c->intermediate,
-        "positions", (json_int_t)c->positions, "window", (json_int_t)c->window, "tied", (int)c->tied, "parameters",
-        (json_int_t)config_parameters(c), "rope_theta", (double)c->rope_theta, "norm_eps", (double)c->norm_eps, "dtype",
-        dtype_name(c->dtype), "bos", id_json(c->bos), "eos", eos, "pad", id_json(c->pad));
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:f, s:f, s:s, s:o, s:o, s:o}",
+        "model_type", c->family->name, "head", c->labels ? "score" : "lm", "score_heads", (json_int_t)c->labels,
+        "vocabulary", (json_int_t)c->vocabulary, "hidden", (json_int_t)c->hidden, "layers", (json_int_t)c->layers,
+        "heads", (json_int_t)c->heads, "kv_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim,
+        "intermediate", (json_int_t)c->intermediate, "positions", (json_int_t)c->positions, "window",
+        (json_int_t)c->window, "tied", (int)c->tied, "parameters", (json_int_t)parameters_of(c), "rope_theta",
+        (double)c->rope_theta, "norm_eps", (double)c->norm_eps, "dtype", dtype_name(c->dtype), "bos", id_json(c->bos),
+        "eos", eos, "pad", id_json(c->pad));
 }
 
 static int print_json(const struct contents *c, struct error *err) {
@@ -146,7 +152,7 @@ static void print_config(const struct model_config *c) {
     printf(", %s embeddings", c->tied ? "tied" : "separate");
     if (c->window > 0)
         printf(", window %" PRId64, c->window);
-    printf("\n            %" PRIu64 " parameters", config_parameters(c));
+    printf("\n            %" PRIu64 " parameters", parameters_of(c));
     for (uint32_t i = 0; i < c->neos; i++)
         printf("%s%d", i ? ", " : ", end of text ", c->eos[i]);
     printf("\n");

@@ -51,7 +51,7 @@ static int compare_tensors(const struct trunk *t, const char *path, bool *same, 
     }
     *same = true;
     for (size_t i = 0; i < t->nparams && *same; i++)
-        *same = same_tensor(mine, theirs, t->params[i]->name);
+        *same = same_tensor(mine, theirs, t->params[i]->place.tensor + t->params[i]->place.skip);
     tensors_close(mine);
     tensors_close(theirs);
     return 0;

@@ -6,7 +6,7 @@
  *   message lists are found as their common beginning. Pre-tokenised: {input_ids[, completion_mask]}
  *   {prompt_ids, completion_ids} {prompt_ids, chosen_ids, rejected_ids} {prompt_ids}.
  *
- * Rules (DESIGN.md "Text to ids"): strings are never templated unless a template is given, message
+ * Rules: strings are never templated unless a template is given, message
  * lists always are; prompt and completion are encoded separately; BOS as the tokenizer's post-processor says,
  * never twice; EOS ends every text, completion, chosen and rejected unless eos is false; nothing is
  * added to pre-tokenised rows. Special tokens spelled out in plain strings are taken for what they are (people

@@ -3,7 +3,7 @@
 TESTS += tests/demo/check_data.sh tests/demo/check_sentiment.sh tests/demo/check_docs.sh
 SLOW_TESTS = tests/demo/demo_holds.sh
 EXTRA_DIST += tests/demo/check_data.sh tests/demo/check_sentiment.sh tests/demo/check_docs.sh tests/demo/demo_holds.sh
-EXTRA_DIST += tests/peer/judge_sentiment.py tests/peer/transformers_load.py
+EXTRA_DIST += tests/peer/judge_sentiment.py tests/peer/transformers_load.py tests/peer/overoptimise.py
 
 .PHONY: check-slow soak
 check-slow: all

@@ -239,6 +239,23 @@ START_TEST(tied_embeddings_are_one) {
 }
 END_TEST
 
+/* A reward model and its copy hold one trunk, however the family's tensors are laid out. */
+START_TEST(a_copy_has_the_same_trunk) {
+    const enum model_head head = is_classifier(_i) ? MODEL_SCORE : MODEL_LM;
+    char *one = folder_of(_i, NULL, 0), *two = folder_of(_i, NULL, 0);
+    struct model *m = engine_open(one, head, false);
+    const struct model_source source = {.path = two, .head = head};
+    struct error err = {0};
+    bool same;
+
+    must(model_same_files(m, &source, &same, &err), &err);
+    ck_assert(same);
+    model_close(m);
+    engine_remove(one);
+    engine_remove(two);
+}
+END_TEST
+
 /* Where elements of a part lie: rows 3 and 4 of 9, of 4 columns. */
 START_TEST(parts_have_their_place) {
     struct model_param p = {.decay = true, .place = {.first = 3, .rows = 9}, .w = {.rows = 2, .cols = 4}};
@@ -431,6 +448,7 @@ int main(void) {
     tcase_add_loop_test(all, files_survive_reading_and_writing, 0, 2 * n);
     tcase_add_loop_test(all, both_namings_are_read, 0, (int)(sizeof(bare) / sizeof(bare[0])));
     tcase_add_loop_test(all, tied_embeddings_are_one, 0, n);
+    tcase_add_loop_test(all, a_copy_has_the_same_trunk, 0, n);
     tcase_add_test(all, parts_have_their_place);
     tcase_add_test(all, biases_and_norms_do_not_decay);
     tcase_add_test(all, padding_of_a_vocabulary_is_never_drawn);

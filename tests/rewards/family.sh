@@ -71,6 +71,9 @@ ok "of each head, too" [ "$(tr -d ' \n' <result/many/model/config.json |
 ok "labels are what others read" [ "$(number num_labels result/many/model/config.json)" -eq 3 ]
 run inspect result/many/model
 ok "and inspect says how many" prints " with 3 score heads:"
+run inspect result/many/model --json
+ok "in JSON too" prints '"score_heads": 3'
+ok "and counts their weights" [ "$(sed -n 's/.*"parameters": \([0-9]*\).*/\1/p' "$work/out" | sort -u | wc -l)" -eq 1 ]
 ok "a policy has no such numbers" [ -z "$(number rein_heads result/align/model/config.json)" ]
 
 before=$(cksum result/*/model/model.safetensors)

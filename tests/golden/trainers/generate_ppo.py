@@ -6,7 +6,7 @@ usage: generate_ppo.py TRL > ppo.json
 TRL: a folder with trl 1.9.0, the last that has PPO (pip install --no-deps --target TRL trl==1.9.0); the rest: requirements.txt
 
 The rollout is given: batch_generation hands out fixed completions with the policy's own logits, get_reward fixed scores of the
-reward model. Everything else is PPOTrainer.train, with one line of it changed so that it does what DESIGN settles: the
+reward model. Everything else is PPOTrainer.train, with one line of it changed so that it does what rein does: the
 score is added on the last token and the value's mask ends there too (TRL: one token later). Its temperature is 1e-7 more than it is
 told, and is told 1e-7 less. TRL does not clip gradients here.
 """
