@@ -93,7 +93,15 @@ START_TEST(null_is_no_opinion) {
 }
 END_TEST
 
+static double now(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 START_TEST(what_may_pass_is_tried_again) {
+    double began;
     float out = 0;
 
     SCRIPT(SAID(500, "busy"), DO(SERVER_CLOSE), DO(SERVER_PARTIAL),
@@ -115,18 +123,13 @@ START_TEST(what_may_pass_is_tried_again) {
     instance_close(&in);
     SCRIPT(DO(SERVER_SILENT));
     ck_assert_int_eq(open_http((const char *const[]){"timeout", "0.15", "retries", "1", NULL}), REIN_OK);
+    began = now();
     fails("timed out", 2);
+    ck_assert_double_lt(now() - began, 15); /* seconds, and room for a slow machine */
     ck_assert_ptr_nonnull(strstr(in.message, "(tried 2 times)"));
     instance_close(&in);
 }
 END_TEST
-
-static double now(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* The least time that it may take: each wait is twice the one before, or what the server asked for. */
 START_TEST(it_waits_longer_each_time) {
@@ -278,7 +281,17 @@ static uint32_t stop_when_asked(void *ctx) {
     return server_requests() > 0;
 }
 
+static double stop_at;
+
+static uint32_t stop_when_it_waits(void *ctx) {
+    (void)ctx;
+    if (stop_at == 0 && server_requests() > 0)
+        stop_at = now() + 0.3;
+    return stop_at > 0 && now() > stop_at;
+}
+
 START_TEST(a_stop_ends_the_wait) {
+    double began;
     float out;
 
     SCRIPT(DO(SERVER_SILENT));
@@ -293,6 +306,15 @@ START_TEST(a_stop_ends_the_wait) {
     ck_assert_int_eq(score(1, &out), REIN_ERR_IO);
     ck_assert_str_eq(in.message, "stopped while waiting for the server");
     ck_assert_uint_eq(server_requests(), 1);
+    instance_close(&in);
+    SCRIPT(SAID(500, "")); /* long after the answer came */
+    ck_assert_int_eq(open_http((const char *const[]){"backoff", "30", NULL}), REIN_OK);
+    in.host.stopping = stop_when_it_waits;
+    began = now();
+    ck_assert_int_eq(score(1, &out), REIN_ERR_IO);
+    ck_assert_str_eq(in.message, "stopped while waiting for the server");
+    ck_assert_uint_eq(server_requests(), 1);
+    ck_assert_double_lt(now() - began, 20);
     instance_close(&in);
 }
 END_TEST
