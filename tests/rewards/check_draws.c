@@ -104,6 +104,60 @@ START_TEST(a_draw_is_a_row_s_own) {
 }
 END_TEST
 
+/* More rows than are read at once: each is still drawn by its own id, not by where it came to lie. */
+START_TEST(a_draw_is_a_row_s_own_in_a_long_request) {
+    enum { MANY = 220, LENGTH = 41 };
+    static int32_t ids[MANY * LENGTH];
+    static const char *text[MANY];
+    static uint32_t offset[MANY + 1], prompt_length[MANY];
+    static uint64_t row_id[MANY];
+    static uint8_t ended[MANY];
+    static float out[2 * MANY];
+    const struct way *w = &ways[1 + _i];
+    const uint32_t purpose = w->perturb == REIN_PERTURB_NOISE ? RNG_NOISE : RNG_DROPOUT;
+    const struct model_source source = random_source(5, 1);
+    struct model *m = open_model(&source);
+    struct set s = {.c = {.size = sizeof(s.c),
+                          .rows = MANY,
+                          .units = MANY,
+                          .offset = offset,
+                          .ids = ids,
+                          .row_id = row_id,
+                          .prompt_length = prompt_length,
+                          .prompt = text,
+                          .completion = text,
+                          .ended = ended}};
+    struct asked a;
+
+    for (uint32_t r = 0; r < MANY; r++) {
+        offset[r + 1] = offset[r] + LENGTH;
+        row_id[r] = 1000 + 3 * r;
+        text[r] = "";
+        for (uint32_t k = 0; k < LENGTH; k++) /* texts in pairs */
+            ids[offset[r] + k] = (int32_t)(20 + (r / 2 * 31 + k * 17) % 400);
+    }
+    ask_open(&a, &source, 1, SEED);
+    ask(&a, &s,
+        (struct rein_score_request){.perturb = w->perturb, .site = w->site, .rate = w->rate, .sample = 4, .samples = 2},
+        out);
+    for (uint32_t k = 0; k < 2; k++)
+        for (uint32_t r = 0; r < MANY; r++) {
+            uint32_t word[4];
+
+            if (r % 2 == 1)
+                ck_assert_float_ne(out[k * MANY + r], out[k * MANY + r - 1]);
+            if (r % 9 != 0 && r + 1 < MANY)
+                continue;
+            rng_block(SEED, purpose, 4 + k, 0, (uint32_t)row_id[r], word);
+            ck_assert_double_eq_tol(
+                out[k * MANY + r],
+                tiny_score(m, ids + offset[r], LENGTH, 0, w->what, w->rate, (uint64_t)word[1] << 32 | word[0]), 1e-6);
+        }
+    ask_close(&a);
+    model_close(m);
+}
+END_TEST
+
 /* At the head the score is linear in what is perturbed: the mean tends to the score, the variance is known.
  * dropout: p / (1 - p) sum (w_c h_c)^2; noise: rate^2 mean(w^2) sum h_c^2. */
 START_TEST(draws_have_their_moments) {
@@ -233,6 +287,7 @@ int main(void) {
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, scores_are_those_of_another_decoder, 0, 5);
     tcase_add_loop_test(tc, a_draw_is_a_row_s_own, 0, 4);
+    tcase_add_loop_test(tc, a_draw_is_a_row_s_own_in_a_long_request, 0, 4);
     tcase_add_loop_test(tc, draws_have_their_moments, 0, 2);
     tcase_add_test(tc, gradients_under_dropout_equal_differences);
     suite_add_tcase(suite, tc);

@@ -93,7 +93,15 @@ START_TEST(null_is_no_opinion) {
 }
 END_TEST
 
+static double now(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 START_TEST(what_may_pass_is_tried_again) {
+    double began;
     float out = 0;
 
     SCRIPT(SAID(500, "busy"), DO(SERVER_CLOSE), DO(SERVER_PARTIAL),
@@ -107,10 +115,37 @@ START_TEST(what_may_pass_is_tried_again) {
     SCRIPT(SAID(500, "the model\nis gone"));
     fails("HTTP status 500 (tried 6 times): the model is gone", 6);
     instance_close(&in);
+    SCRIPT(SAID(408, ""), SAID(599, ""), SAID(201, "{\"rewards\": [4]}"));
+    ck_assert_int_eq(open_http(NULL), REIN_OK);
+    ck_assert_msg(score(1, &out) == REIN_OK, "%s", in.message);
+    ck_assert_float_eq(out, 4);
+    ck_assert_uint_eq(server_requests(), 3);
+    instance_close(&in);
     SCRIPT(DO(SERVER_SILENT));
     ck_assert_int_eq(open_http((const char *const[]){"timeout", "0.15", "retries", "1", NULL}), REIN_OK);
+    began = now();
     fails("timed out", 2);
+    ck_assert_double_lt(now() - began, 15); /* seconds, and room for a slow machine */
     ck_assert_ptr_nonnull(strstr(in.message, "(tried 2 times)"));
+    instance_close(&in);
+}
+END_TEST
+
+/* The least time that it may take: each wait is twice the one before, or what the server asked for. */
+START_TEST(it_waits_longer_each_time) {
+    double began = now();
+    float out = 0;
+
+    SCRIPT(SAID(503, ""), SAID(503, ""), SAID(503, ""), DO(SERVER_ECHO));
+    ck_assert_int_eq(open_http((const char *const[]){"backoff", "0.1", NULL}), REIN_OK);
+    ck_assert_int_eq(score(1, &out), REIN_OK);
+    ck_assert_double_ge(now() - began, 0.1 + 0.2 + 0.4 - 0.01);
+    instance_close(&in);
+    began = now();
+    SCRIPT({.way = SERVER_ANSWER, .status = 429, .header = "Retry-After: 1\r\n", .body = ""}, DO(SERVER_ECHO));
+    ck_assert_int_eq(open_http(NULL), REIN_OK);
+    ck_assert_int_eq(score(1, &out), REIN_OK);
+    ck_assert_double_ge(now() - began, 1 - 0.01);
     instance_close(&in);
 }
 END_TEST
@@ -124,6 +159,8 @@ START_TEST(what_will_not_pass_is_not) {
     fails("HTTP status 302: redirects are not followed", 1);
     SCRIPT(DO(SERVER_HUGE));
     fails("the answer is larger than 16 MiB", 1);
+    SCRIPT(SAID(404, "")); /* the next failure is not taken for it */
+    fails("HTTP status 404", 1);
     instance_close(&in);
 }
 END_TEST
@@ -170,6 +207,8 @@ START_TEST(headers_and_token_are_sent) {
 
     SCRIPT(DO(SERVER_ECHO));
     setenv("http_proxy", "http://127.0.0.1:1", 1); /* the environment's proxy is nothing to us */
+    unsetenv("no_proxy");
+    unsetenv("NO_PROXY");
     setenv("REIN_TEST_TOKEN", "abc.def", 1);
     ck_assert_int_eq(open_http((const char *const[]){"headers", "[\"X-Team: alignment\", \"X-Empty:\"]", "token_env",
                                                      "REIN_TEST_TOKEN", NULL}),
@@ -177,8 +216,18 @@ START_TEST(headers_and_token_are_sent) {
     ck_assert_int_eq(score(1, &out), REIN_OK);
     ck_assert_ptr_nonnull(strstr(server_head(0), "\r\nX-Team: alignment\r\n"));
     ck_assert_ptr_nonnull(strstr(server_head(0), "\r\nAuthorization: Bearer abc.def\r\n"));
+    ck_assert_ptr_nonnull(strstr(server_head(0), "\r\nAccept: application/json\r\n"));
+    ck_assert_ptr_nonnull(strstr(server_head(0), "\r\nUser-Agent: rein\r\n"));
     instance_close(&in);
     unsetenv("http_proxy");
+    /* the address's own name and password */
+    snprintf(url, sizeof(url), "http://me:secret@127.0.0.1:%d/score", port);
+    SCRIPT(DO(SERVER_ECHO));
+    ck_assert_int_eq(open_http(NULL), REIN_OK);
+    ck_assert_int_eq(score(1, &out), REIN_OK);
+    ck_assert_ptr_nonnull(strstr(server_head(0), "\r\nAuthorization: Basic bWU6c2VjcmV0\r\n"));
+    instance_close(&in);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/score", port);
 }
 END_TEST
 
@@ -192,13 +241,37 @@ static const struct {
     {"url", "gopher://127.0.0.1", "url"},
     {"headers", "[\"no colon\"]", "headers"},
     {"headers", "[\": x\"]", "headers"},
+    {"headers", "[\"X Y: x\"]", "headers"},
+    {"headers", "[\"X: \\x7f\"]", "headers"},
     {"headers", "[\"X: a\\r\\nY: b\"]", "headers"},
     {"token_env", "REIN_TEST_NONE", "token_env"},
+    {"token_env", "REIN_TEST_EMPTY", "token_env"},
+    {"token_env", "REIN_TEST_LINES", "token_env"},
+    {"token_env", "REIN_TEST_LONG", "token_env"},
 };
 
 START_TEST(what_cannot_be_asked_is_refused) {
+    char longest[4097];
+
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = 0;
+    setenv("REIN_TEST_EMPTY", "", 1);
+    setenv("REIN_TEST_LINES", "a\r\nb: c", 1);
+    setenv("REIN_TEST_LONG", longest, 1);
     ck_assert_int_eq(open_http((const char *const[]){refused[_i].option, refused[_i].value, NULL}), REIN_ERR_ARG);
     ck_assert_str_eq(in.failed_param, refused[_i].param);
+    instance_close(&in);
+}
+END_TEST
+
+START_TEST(a_label_must_be_there) {
+    float out;
+
+    SCRIPT(DO(SERVER_ECHO));
+    ck_assert_int_eq(open_http((const char *const[]){"label", "z", NULL}), REIN_OK);
+    ck_assert_int_eq(score(1, &out), REIN_ERR_ARG);
+    ck_assert_str_eq(in.message, "row 0 has no column 'z'");
+    ck_assert_uint_eq(server_requests(), 0);
     instance_close(&in);
 }
 END_TEST
@@ -208,7 +281,17 @@ static uint32_t stop_when_asked(void *ctx) {
     return server_requests() > 0;
 }
 
+static double stop_at;
+
+static uint32_t stop_when_it_waits(void *ctx) {
+    (void)ctx;
+    if (stop_at == 0 && server_requests() > 0)
+        stop_at = now() + 0.3;
+    return stop_at > 0 && now() > stop_at;
+}
+
 START_TEST(a_stop_ends_the_wait) {
+    double began;
     float out;
 
     SCRIPT(DO(SERVER_SILENT));
@@ -223,6 +306,15 @@ START_TEST(a_stop_ends_the_wait) {
     ck_assert_int_eq(score(1, &out), REIN_ERR_IO);
     ck_assert_str_eq(in.message, "stopped while waiting for the server");
     ck_assert_uint_eq(server_requests(), 1);
+    instance_close(&in);
+    SCRIPT(SAID(500, "")); /* long after the answer came */
+    ck_assert_int_eq(open_http((const char *const[]){"backoff", "30", NULL}), REIN_OK);
+    in.host.stopping = stop_when_it_waits;
+    began = now();
+    ck_assert_int_eq(score(1, &out), REIN_ERR_IO);
+    ck_assert_str_eq(in.message, "stopped while waiting for the server");
+    ck_assert_uint_eq(server_requests(), 1);
+    ck_assert_double_lt(now() - began, 20);
     instance_close(&in);
 }
 END_TEST
@@ -305,11 +397,13 @@ int main(void) {
     tcase_add_test(cases, batches_are_asked_in_order);
     tcase_add_test(cases, null_is_no_opinion);
     tcase_add_test(cases, what_may_pass_is_tried_again);
+    tcase_add_test(cases, it_waits_longer_each_time);
     tcase_add_test(cases, what_will_not_pass_is_not);
     tcase_add_loop_test(cases, wrong_answers_are_told, 0, sizeof(wrong) / sizeof(*wrong));
     tcase_add_test(cases, nobody_listens);
     tcase_add_test(cases, headers_and_token_are_sent);
     tcase_add_loop_test(cases, what_cannot_be_asked_is_refused, 0, sizeof(refused) / sizeof(*refused));
+    tcase_add_test(cases, a_label_must_be_there);
     tcase_add_test(cases, a_stop_ends_the_wait);
     tcase_add_test(cases, it_conforms);
     tcase_add_test(cases, a_signal_stops_a_run_that_waits);

@@ -10,7 +10,7 @@ tests_rewards_check_judge_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_judge_CFLAGS = $(TEST_CC)
 tests_rewards_check_judge_LDADD = $(TEST_LINK)
 TESTS += tests/rewards/check_rule tests/rewards/check_judge
-check_PROGRAMS += tests/rewards/check_draws tests/rewards/check_family
+check_PROGRAMS += tests/rewards/check_draws tests/rewards/check_family tests/rewards/check_learning
 ASKING = tests/rewards/asking.c tests/rewards/asking.h tests/rewards/tiny.c tests/rewards/tiny.h tests/train/harness.c \
 	tests/train/harness.h tests/tap.h
 tests_rewards_check_draws_SOURCES = tests/rewards/check_draws.c $(ASKING)
@@ -21,7 +21,11 @@ tests_rewards_check_family_SOURCES = tests/rewards/check_family.c $(ASKING)
 tests_rewards_check_family_CPPFLAGS = $(TEST_CPP)
 tests_rewards_check_family_CFLAGS = $(TEST_CC)
 tests_rewards_check_family_LDADD = $(TEST_LINK)
-TESTS += tests/rewards/check_draws tests/rewards/check_family tests/rewards/family.sh
+tests_rewards_check_learning_SOURCES = tests/rewards/check_learning.c $(ASKING)
+tests_rewards_check_learning_CPPFLAGS = $(TEST_CPP)
+tests_rewards_check_learning_CFLAGS = $(TEST_CC)
+tests_rewards_check_learning_LDADD = $(TEST_LINK)
+TESTS += tests/rewards/check_draws tests/rewards/check_family tests/rewards/check_learning tests/rewards/family.sh
 endif
 if HAVE_CHECK
 if HAVE_CURL

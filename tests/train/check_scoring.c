@@ -89,6 +89,76 @@ static int score(const struct fake *fakes, size_t count, const double *weights, 
     return rc;
 }
 
+/* A source that keeps which rows it was shown, call by call. */
+static struct {
+    uint32_t calls, rows[16], rollout[16];
+    uint64_t id[16][16];
+} noted;
+
+static rein_status noting_create(const struct rein_host *host, const void *config, void **self) {
+    (void)host;
+    (void)config;
+    *self = &noted;
+    return REIN_OK;
+}
+
+static rein_status noting_members(void *self, uint32_t *k) {
+    (void)self;
+    *k = 1;
+    return REIN_OK;
+}
+
+static rein_status noting_score(void *self, const struct rein_completions *c, float *family) {
+    (void)self;
+    ck_assert_uint_lt(noted.calls, 16);
+    ck_assert_uint_le(c->rows, 16);
+    noted.rows[noted.calls] = c->rows;
+    noted.rollout[noted.calls] = c->rollout;
+    memcpy(noted.id[noted.calls++], c->row_id, c->rows * sizeof(*c->row_id));
+    for (uint32_t r = 0; r < c->rows; r++)
+        family[r] = (float)r;
+    return REIN_OK;
+}
+
+static const struct rein_reward_ops noting_ops = {.size = sizeof(noting_ops), .create = noting_create,
+                                                  .destroy = fake_destroy, .members = noting_members,
+                                                  .score = noting_score};
+static const struct rein_plugin noting = {.size = sizeof(noting), .abi = REIN_ABI_VERSION, .kind = REIN_KIND_REWARD,
+                                          .name = "noting", .ops = &noting_ops};
+
+static void shown(uint32_t call, uint32_t rows, uint64_t first, uint32_t rollout) {
+    ck_assert_uint_eq(noted.rows[call], rows);
+    ck_assert_uint_eq(noted.rollout[call], rollout);
+    for (uint32_t r = 0; r < rows; r++)
+        ck_assert_uint_eq(noted.id[call][r], first + r);
+}
+
+/* A row's number is its own in the whole run; those of an evaluation are the same each time, so that evaluations
+ * compare, and far from all others. */
+START_TEST(rows_are_numbered_through_the_run) {
+    struct fixture f;
+    struct error err = {0};
+    char yaml[1024];
+
+    harness_data(&h);
+    snprintf(yaml, sizeof(yaml),
+             "algorithm: {use: grpo, baseline: group, beta: 0}\nrewards: [{use: rule, kind: regex, pattern: x}]\n"
+             "data: {train: %s, eval: %s}\nrollout: {prompts: 2, group: 3, max_tokens: 4}\n"
+             "train: {steps: 4, eval_every: 2}\n", h.prompts, h.prompts);
+    ck_assert_int_eq(fixture_open(&h, "numbers", yaml, &f), 0);
+    f.stage.rewards[0].plugin = &noting;
+    ck_assert_msg(fixture_run(&h, &f, 1, false, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(noted.calls, 6);
+    shown(0, 6, 0, 0);
+    shown(1, 6, 6, 1);
+    shown(2, 12, (uint64_t)1 << 62, 1u << 30);
+    shown(3, 6, 12, 2);
+    shown(4, 6, 18, 3);
+    shown(5, 12, (uint64_t)1 << 62, 1u << 30);
+    fixture_close(&f);
+}
+END_TEST
+
 static double metric(const struct metrics *m, const char *name) {
     struct report_value values[64];
     const size_t n = metrics_values(m, values, 0, 64);
@@ -219,13 +289,51 @@ static float score_ids(const struct model_source *source, const struct ids *ids)
     return out;
 }
 
+/* The model again with that chat template, room for it, and a tokenizer that puts a token in front of a text. */
+static const char *model_with_template(const char *name) {
+    static char folder[128];
+    char path[256];
+    size_t length = 0;
+    char *jinja;
+    json_t *config = json_load_file(SOURCE_DIR "/conf/demo/model/tokenizer_config.json", 0, NULL);
+    json_t *tokenizer = json_load_file(SOURCE_DIR "/conf/demo/model/tokenizer.json", 0, NULL), *model;
+
+    snprintf(path, sizeof(path), "%s/tests/golden/templates/%s.jinja", SOURCE_DIR, name);
+    jinja = file_read(path, 1 << 16, &length, NULL);
+    ck_assert_ptr_nonnull(jinja);
+    snprintf(folder, sizeof(folder), "%s/chat", h.folder);
+    ck_assert_int_eq(file_make_folder(folder, NULL), 0);
+    json_object_set_new(config, "chat_template", json_stringn(jinja, length));
+    snprintf(path, sizeof(path), "%s/tokenizer_config.json", folder);
+    ck_assert_int_eq(json_dump_file(config, path, 0), 0);
+    json_object_set_new(tokenizer, "post_processor",
+                        json_pack("{s:s,s:[{s:{s:s,s:i}},{s:{s:s,s:i}}],s:[],s:{s:{s:s,s:[i],s:[s]}}}", "type",
+                                  "TemplateProcessing", "single", "SpecialToken", "id", "<|end|>", "type_id", 0,
+                                  "Sequence", "id", "A", "type_id", 0, "pair", "special_tokens", "<|end|>", "id",
+                                  "<|end|>", "ids", 0, "tokens", "<|end|>"));
+    snprintf(path, sizeof(path), "%s/tokenizer.json", folder);
+    ck_assert_int_eq(json_dump_file(tokenizer, path, 0), 0);
+    snprintf(path, sizeof(path), "%s/config.json", h.model);
+    model = json_load_file(path, 0, NULL);
+    json_object_set_new(model, "max_position_embeddings", json_integer(128));
+    snprintf(path, sizeof(path), "%s/config.json", folder);
+    ck_assert_int_eq(json_dump_file(model, path, 0), 0);
+    json_decref(model);
+    json_decref(tokenizer);
+    json_decref(config);
+    free(jinja);
+    return folder;
+}
+
 START_TEST(a_reward_model_reads_what_was_sampled) {
-    const struct model_source source = {.path = h.model, .random = true, .seed = 5, .head = MODEL_SCORE};
+    const struct model_source source = {
+        .path = model_with_template("zephyr"), .random = true, .seed = 5, .head = MODEL_SCORE};
     struct stage stage = {.name = "align", .nscored = 1};
     const struct stage_env env = {.backend = h.backend};
     struct tokenizer *t = NULL;
     struct host_instance *host = host_create(&plugin, NULL, NULL);
-    struct ids ids = {0}, rendered = {0};
+    struct ids ids = {0}, rendered = {0}, chat = {0};
+    const struct chat_template *template;
     static const struct {
         uint32_t kind, site;
         double rate;
@@ -234,6 +342,8 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
                {REIN_PERTURB_NOISE, REIN_SITE_HEAD, -1},         {REIN_PERTURB_NOISE, REIN_SITE_HEAD, NAN},
                {9, REIN_SITE_HEAD, 0.1}};
     const char *prompt = "the shop", *completion = " is open";
+    const char *messages = "[{\"role\":\"user\",\"content\":\"tea?\"},{\"role\":\"assistant\",\"content\":\"bread\"}]";
+    json_t *list = json_loads(messages, 0, NULL);
     const uint8_t ended = 1;
     uint32_t offset[2] = {0}, prompt_length;
     struct rein_completions c = {.size = sizeof(c), .rows = 1, .units = 1, .offset = offset, .prompt = &prompt,
@@ -242,7 +352,9 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
     struct error err = {0};
 
     stage.scored[0] = (struct stage_scored){.name = "judge", .use = {.present = true, .source = source}};
-    ck_assert_int_eq(tokenizer_load(h.model, &t, NULL), 0);
+    ck_assert_int_eq(tokenizer_load(source.path, &t, NULL), 0);
+    ck_assert_int_eq(template_recognise(t, &template, NULL), 0);
+    ck_assert_int_eq(template_render(template, t, list, false, &chat, NULL, NULL), 0);
     ck_assert_int_eq(tokenizer_encode(t, prompt, strlen(prompt), TOKENIZE_BOS, &ids, NULL), 0);
     prompt_length = (uint32_t)ids.count;
     ck_assert_int_eq(ids_add(&ids, 17, NULL), 0); /* not what the text says: only the ids tell */
@@ -264,6 +376,10 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
         ck_assert_ptr_nonnull(service);
         ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_OK);
         ck_assert_float_eq_tol(out, score_ids(&source, same ? &ids : &rendered), 1e-6);
+        c.messages = &messages;
+        ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_OK);
+        ck_assert_float_eq_tol(out, score_ids(&source, same ? &ids : &chat), 1e-6);
+        c.messages = NULL;
         request.model = "nobody";
         ck_assert_int_eq(service->score(host->table.ctx, &request, &out), REIN_ERR_ARG);
         ck_assert_int_eq(host_check(host, REIN_ERR_ARG, "score", &err), -1);
@@ -281,6 +397,8 @@ START_TEST(a_reward_model_reads_what_was_sampled) {
     }
     ids_free(&ids);
     ids_free(&rendered);
+    ids_free(&chat);
+    json_decref(list);
     host_free(host);
     tokenizer_free(t);
 }
@@ -321,40 +439,19 @@ static char *long_text(size_t n) {
     return text;
 }
 
-/* The model again with a chat template: plain's. */
-static const char *model_with_template(void) {
-    static char folder[128];
-    char path[256], from[256];
-    size_t length = 0;
-    char *jinja = file_read(SOURCE_DIR "/tests/golden/templates/plain.jinja", 1 << 16, &length, NULL);
-    json_t *config = json_load_file(SOURCE_DIR "/conf/demo/model/tokenizer_config.json", 0, NULL);
-
-    snprintf(folder, sizeof(folder), "%s/chat", h.folder);
-    ck_assert_int_eq(file_make_folder(folder, NULL), 0);
-    ck_assert_ptr_nonnull(jinja);
-    json_object_set_new(config, "chat_template", json_stringn(jinja, length));
-    snprintf(path, sizeof(path), "%s/tokenizer_config.json", folder);
-    ck_assert_int_eq(json_dump_file(config, path, 0), 0);
-    snprintf(path, sizeof(path), "%s/tokenizer.json", folder);
-    ck_assert_int_eq(file_copy(SOURCE_DIR "/conf/demo/model/tokenizer.json", path, NULL), 0);
-    snprintf(path, sizeof(path), "%s/config.json", folder);
-    snprintf(from, sizeof(from), "%s/config.json", h.model);
-    ck_assert_int_eq(file_copy(from, path, NULL), 0);
-    json_decref(config);
-    free(jinja);
-    return folder;
-}
+/* Templates with something in front of an answer, and with the tokenizer's own beginning of a text. */
+static const char *const templates[] = {"zephyr", "plain"};
 
 /* Words of one token and of several, in more texts than fit a chunk, as they stand or as a user's turn. */
 START_TEST(choices_are_scored_by_their_tokens) {
     enum { ROWS = 90, CHOICES = 4 };
-    const struct model_source source = {.path = model_with_template(), .random = true, .seed = 5};
+    const struct model_source source = {.path = model_with_template(templates[_i]), .random = true, .seed = 5};
     const struct stage_env env = {.backend = h.backend};
     struct stage stage = {.name = "align", .nscored = 1};
     struct host_instance *host = host_create(&plugin, NULL, NULL);
     struct scorer *scorer = NULL;
     const struct rein_scorer_1 *service;
-    const char *texts[ROWS], *choices[CHOICES] = {" open tea", "x", " tea and bread", "y"};
+    const char *texts[ROWS], *choices[CHOICES] = {" open tea", "x", " tea <|end|>", "y"};
     char buffer[ROWS][160], *endless = long_text(100000);
     struct tokenizer *t = NULL;
     float out[ROWS * CHOICES];
@@ -427,8 +524,9 @@ int main(void) {
     tcase_add_test(tc, no_opinion_is_not_a_zero);
     tcase_add_test(tc, a_source_is_normalised_and_clipped);
     tcase_add_test(tc, what_cannot_be_summed_is_refused);
+    tcase_add_test(tc, rows_are_numbered_through_the_run);
     tcase_add_test(tc, a_reward_model_reads_what_was_sampled);
-    tcase_add_test(tc, choices_are_scored_by_their_tokens);
+    tcase_add_loop_test(tc, choices_are_scored_by_their_tokens, 0, sizeof(templates) / sizeof(*templates));
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);
     harness_close(&h);

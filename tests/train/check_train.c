@@ -1,17 +1,23 @@
 /* Whole stages on a tiny random model. SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/mempeak.h"
 #include "model/tensors.h"
+#include "report/sink.h"
 #include "train/harness.h"
 #include "train/run.h"
 #include "train/signals.h"
 
+#include "tap.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tap.h"
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
 
 static struct harness h;
 
@@ -357,6 +363,101 @@ START_TEST(a_weight_is_of_training_alone) {
 }
 END_TEST
 
+/* ---- what a stage takes ---------------------------------------------------- */
+
+enum { EARLIER = 128 << 20 }; /* bytes that the process has and lets go of before the stage */
+
+static struct {
+    const struct rein_backend_ops *real;
+    double first_alloc; /* when the model begins to be read; 0: not yet */
+    double last_step;   /* when it had been evaluated */
+    uint64_t step;
+    struct report_cost cost;
+} taken;
+
+static rein_status slow_alloc(void *dev, size_t bytes, void **ptr) {
+    const struct timespec moment = {0, 100000000};
+
+    if (taken.first_alloc == 0) {
+        taken.first_alloc = run_clock();
+        nanosleep(&moment, NULL); /* so that reading is not little beside writing */
+    }
+    return taken.real->alloc(dev, bytes, ptr);
+}
+
+static int quiet_begin(void *ctx, const char *stage, const char *folder, uint64_t total, int append, uint64_t step,
+                       struct error *err) {
+    (void)ctx, (void)stage, (void)folder, (void)total, (void)append, (void)step, (void)err;
+    return 0;
+}
+
+static int keep_step(void *ctx, uint64_t step, int eval, const struct report_value *values, size_t count,
+                     struct error *err) {
+    (void)ctx, (void)step, (void)eval, (void)values, (void)count, (void)err;
+    taken.last_step = run_clock();
+    return 0;
+}
+
+static int keep_cost(void *ctx, uint64_t step, const struct report_cost *c, struct error *err) {
+    (void)ctx, (void)err;
+    taken.step = step;
+    taken.cost = *c;
+    return 0;
+}
+
+/* Memory that was the process's before; returns its peak. */
+static uint64_t use_memory(void) {
+    char *earlier = mmap(NULL, EARLIER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t peak;
+
+    ck_assert(earlier != MAP_FAILED);
+    memset(earlier, 1, EARLIER);
+    peak = mempeak();
+    munmap(earlier, EARLIER);
+    ck_assert_uint_ge(peak, EARLIER);
+    return peak;
+}
+
+/* The time is from before the models are read to after they are written, in seconds; the memory is in bytes, and the
+ * stage's alone where the system can tell. */
+START_TEST(a_stage_says_what_it_took) {
+    const struct report_sink sink = {.begin = quiet_begin, .step = keep_step, .cost = keep_cost};
+    const struct stage_env env = {.backend = h.backend, .seed = 1, .sink = &sink};
+    struct rein_backend_ops slow = *h.backend->ops;
+    const uint64_t before = use_memory();
+    struct error err = {0};
+    struct rusage usage;
+    struct stat model;
+    struct fixture f;
+    double began;
+    char *path;
+
+    open_ok(&f, "taken", SFT, h.sft, "steps: 2");
+    taken.real = h.backend->ops;
+    slow.alloc = slow_alloc;
+    h.backend->ops = &slow;
+    began = run_clock();
+    ck_assert_msg(stage_run(&f.stage, &env, &err) == 0, "%s", err.text);
+    ck_assert_double_le(taken.cost.seconds, run_clock() - began);
+    h.backend->ops = taken.real;
+    ck_assert_uint_eq(taken.step, 2);
+    ck_assert_double_ge(taken.first_alloc, began);
+    ck_assert_double_ge(taken.cost.seconds, taken.last_step - taken.first_alloc);
+    path = file_join(f.output, "model/model.safetensors");
+    ck_assert_int_eq(stat(path, &model), 0);
+    ck_assert_uint_ge(taken.cost.peak_memory, (uint64_t)model.st_size);
+    ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    ck_assert_uint_le(taken.cost.peak_memory, ((uint64_t)usage.ru_maxrss + 1024) * 1024);
+    ck_assert_int_eq(taken.cost.of_process, !mempeak_reset());
+    if (taken.cost.of_process)
+        ck_assert_uint_ge(taken.cost.peak_memory, before);
+    else
+        ck_assert_uint_le(taken.cost.peak_memory, before - EARLIER / 2);
+    free(path);
+    fixture_close(&f);
+}
+END_TEST
+
 START_TEST(nothing_is_left_of_a_refused_stage) {
     struct fixture f;
     struct error err = {0};
@@ -403,6 +504,7 @@ int main(void) {
     tcase_add_test(tc, losses_can_be_mixed);
     tcase_add_test(tc, a_weight_is_of_training_alone);
     tcase_add_test(tc, texts_beside_a_rollout_are_learnt_at_temperature_1);
+    tcase_add_test(tc, a_stage_says_what_it_took);
     tcase_add_test(tc, nothing_is_left_of_a_refused_stage);
     tcase_add_test(tc, numbers_that_are_not_finite_end_the_run);
     suite_add_tcase(suite, tc);
