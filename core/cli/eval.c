@@ -68,7 +68,7 @@ static int all_batches(struct rows *r, bool score, double sign, struct totals *t
 
 /* Takes the reference's log-probabilities of the same data off. */
 static int less_reference(const struct cli_common *common, const struct rows_setup *setup, const char *reference,
-                          size_t nrows, struct totals *t, struct error *err) {
+                          const struct rows *with, struct totals *t, struct error *err) {
     struct rows_setup own = *setup;
     struct rows rows = {0};
     int rc;
@@ -76,7 +76,11 @@ static int less_reference(const struct cli_common *common, const struct rows_set
     own.model = reference;
     own.any = false;
     rc = rows_open(&rows, common, &own, err);
-    if (rc == 0 && rows.data.nrows != nrows)
+    if (rc == 0 && (model_config(rows.model)->vocabulary != model_config(with->model)->vocabulary ||
+                    !tokenizer_same(model_tokenizer(rows.model), model_tokenizer(with->model))))
+        rc = error_input(err, "%s: has another tokenizer or vocabulary than the model: their log-probabilities cannot be "
+                              "compared", reference);
+    if (rc == 0 && rows.data.nrows != with->data.nrows)
         rc = error_input(err, "%s: reads other rows than the model", reference);
     if (rc == 0)
         rc = all_batches(&rows, false, -1, t, err);
@@ -142,7 +146,7 @@ static int run(const struct command *self, int argc, char **argv) {
     if (rc == 0)
         rc = all_batches(&rows, score, 1, &totals, &err);
     if (rc == 0 && reference)
-        rc = less_reference(&common, &setup, reference, rows.data.nrows, &totals, &err);
+        rc = less_reference(&common, &setup, reference, &rows, &totals, &err);
     if (rc == 0)
         rc = print_result(&rows, common.json,
                           score       ? "score"

@@ -62,6 +62,8 @@ run eval "$models/tiny-llama" "$work/ids.jsonl" --reference "$models/tiny-llama"
 ok "a reference is for pairs" refused 2
 run eval "$models/tiny-llama-rm" "$work/pairs.jsonl" --reference "$models/tiny-llama"
 ok "a score needs no reference" refused 2
+run eval "$models/tiny-llama" "$work/pairs.jsonl" --reference "$models/tiny-gpt2"
+ok "a reference of another tokenizer is refused" says "another tokenizer or vocabulary"
 
 printf '%s\n' '{"input_ids":[1,2]}' '{"input_ids":[1,512]}' >"$work/bad.jsonl"
 for c in logprobs eval; do
