@@ -191,14 +191,14 @@ static rein_status create(const char *name, const char *yaml, struct asked *a, c
                           void **self) {
     const struct module *m = registry_find(h.registry, REIN_KIND_REWARD, name, NULL);
     struct params table = params_of(m->plugin);
-    struct document doc = {0};
+    static struct document doc; /* the options' strings lie in it, until the next */
     static struct arena arena;
     void *config;
 
+    yaml_free(&doc);
     ck_assert_int_eq(yaml_parse(yaml, strlen(yaml), "test", &doc, NULL), 0);
     config = params_bind(&table, doc.root, NULL, &arena, NULL);
     ck_assert_ptr_nonnull(config);
-    yaml_free(&doc);
     *ops = m->plugin->ops;
     return (*ops)->create(&a->host->table, config, self);
 }
