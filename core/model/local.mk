@@ -15,5 +15,6 @@ core_libcore_la_SOURCES += \
 	core/model/trunk.h \
 	core/model/weights.c core/model/weights.h \
 	core/model/transformer.c core/model/transformer.h core/model/backward.c \
+	core/model/packing.c core/model/packing.h \
 	core/model/pass.c core/model/pass.h \
 	core/model/generate.c core/model/generate.h

@@ -3,12 +3,15 @@
 
 #include "base/mem.h"
 #include "model/dtype.h"
+#include "model/packing.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SHARE_LEAST = 8 };
 
 /* Device arrays for n gathered rows, in one allocation. */
 struct rows {
@@ -29,10 +32,11 @@ struct pass {
     bool entropy;         /* the last pass_logprobs computed it */
     uint32_t targets;     /* how many it had */
     struct flow flow;
-    int32_t *ids, *positions; /* host copies, since the batch is the caller's */
-    struct rein_segment *segments;
-    size_t ids_capacity, positions_capacity, segments_capacity;
-    struct pass_perturb perturb; /* kind REIN_PERTURB_NONE: off. keys: per packed row, made for each use */
+    struct packing packing;
+    uint32_t least;       /* ids that sequences must begin with alike to be computed together */
+    int32_t *read;        /* computed rows that the head in work reads */
+    size_t read_capacity;
+    struct pass_perturb perturb; /* kind REIN_PERTURB_NONE: off. keys: per computed row, made for each use */
     uint64_t *sequence_keys, *keys, *head_keys;
     int32_t *head_positions;
     size_t sequence_capacity, keys_capacity, head_capacity, head_positions_capacity;
@@ -47,6 +51,7 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
         return error_nomem(err, "pass");
     p->trunk = m->trunk;
     p->trunk->references++;
+    p->least = SHARE_LEAST;
     return 0;
 }
 
@@ -62,9 +67,8 @@ void pass_free(struct pass *p) {
     work_free(&p->work[1], p->trunk);
     rows_free(&p->head, p->trunk->backend);
     rows_free(&p->score, p->trunk->backend);
-    free(p->ids);
-    free(p->positions);
-    free(p->segments);
+    packing_free(&p->packing);
+    free(p->read);
     free(p->sequence_keys);
     free(p->keys);
     free(p->head_keys);
@@ -128,34 +132,26 @@ static int check_batch(const struct trunk *t, const struct packed *batch, struct
     return 0;
 }
 
-/* Copies the batch, and makes positions and segments. */
+void pass_share(struct pass *p, uint32_t least) {
+    p->least = least;
+}
+
+/* Is there anything in the trunk that rows with the same beginning would draw apart? */
+static bool perturbed(const struct pass *p) {
+    return p->perturb.kind != REIN_PERTURB_NONE && p->perturb.site != REIN_SITE_HEAD;
+}
+
 static int take_batch(struct pass *p, const struct packed *batch, struct error *err) {
-    uint32_t n = batch->offset[batch->count];
+    struct packing *k = &p->packing;
 
-    if (mem_grow((void **)&p->ids, &p->ids_capacity, n, sizeof(*p->ids)) ||
-        mem_grow((void **)&p->positions, &p->positions_capacity, n, sizeof(*p->positions)) ||
-        mem_grow((void **)&p->segments, &p->segments_capacity, batch->count, sizeof(*p->segments)))
-        return error_nomem(err, "batch");
-    for (uint32_t s = 0; s < batch->count; s++) {
-        uint32_t begin = batch->offset[s], length = batch->offset[s + 1] - begin;
-
-        p->segments[s] = (struct rein_segment){
-            .q_begin = (int32_t)begin,
-            .q_rows = (int32_t)length,
-            .kv_begin = (int32_t)begin,
-            .kv_rows = (int32_t)length,
-        };
-        for (uint32_t i = 0; i < length; i++) {
-            p->ids[begin + i] = batch->ids[begin + i];
-            p->positions[begin + i] = (int32_t)i;
-        }
-    }
+    if (packing_make(k, batch, perturbed(p) ? 0 : p->least, err))
+        return -1;
     p->flow = (struct flow){
-        .n = n,
-        .ids = p->ids,
-        .positions = p->positions,
-        .segments = p->segments,
-        .nsegments = batch->count,
+        .n = k->n,
+        .ids = k->ids,
+        .positions = k->positions,
+        .segments = k->segments,
+        .nsegments = k->nsegments,
     };
     return 0;
 }
@@ -173,15 +169,18 @@ int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count,
     return 0;
 }
 
-/* A key for every packed row, from those of the sequences. */
+/* A key for every row of a perturbed trunk, where none is shared, from those of the sequences. */
 static int spread_keys(struct pass *p, struct error *err) {
-    if (p->perturb.kind == REIN_PERTURB_NONE)
+    const struct packing *k = &p->packing;
+
+    p->flow.perturb = perturbed(p) ? &p->perturb : NULL;
+    if (!p->flow.perturb)
         return 0;
     if (mem_grow((void **)&p->keys, &p->keys_capacity, (size_t)p->flow.n, sizeof(*p->keys)))
         return error_nomem(err, "keys");
-    for (uint32_t s = 0; s < p->flow.nsegments; s++)
-        for (int32_t i = 0; i < p->segments[s].q_rows; i++)
-            p->keys[p->segments[s].q_begin + i] = p->sequence_keys[s];
+    for (uint32_t s = 0; s < k->count; s++)
+        for (uint32_t i = k->offset[s]; i < k->offset[s + 1]; i++)
+            p->keys[k->where[i]] = p->sequence_keys[s];
     p->perturb.keys = p->keys;
     return 0;
 }
@@ -196,7 +195,6 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     p->targets = 0;
     if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err))
         return -1;
-    p->flow.perturb = p->perturb.kind == REIN_PERTURB_NONE ? NULL : &p->perturb;
     if (work_reserve(w, t, p->flow.n, keep, err) || transformer_forward(t, w, &p->flow, err))
         return -1;
     if (keep && backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
@@ -207,18 +205,25 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     return 0;
 }
 
-static int check_rows(const struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
+/* Packed rows, which a head reads, to computed ones: p->read, until the next head. */
+static int find_rows(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
+    const struct packing *k = &p->packing;
+
     if (!p->current)
         return error_run(err, "a head was asked for before a forward pass");
-    for (uint32_t i = 0; i < n; i++)
-        if (rows[i] < 0 || rows[i] >= p->flow.n || (i && rows[i] <= rows[i - 1]))
-            return error_run(err, "row %d of the batch cannot be read: rows must increase and be below %lld", rows[i],
-                             (long long)p->flow.n);
+    if (mem_grow((void **)&p->read, &p->read_capacity, n, sizeof(*p->read)))
+        return error_nomem(err, "rows of the head");
+    for (uint32_t i = 0; i < n; i++) {
+        if (rows[i] < 0 || (uint32_t)rows[i] >= k->offset[k->count] || (i && rows[i] <= rows[i - 1]))
+            return error_run(err, "row %d of the batch cannot be read: rows must increase and be below %u", rows[i],
+                             k->offset[k->count]);
+        p->read[i] = k->where[rows[i]];
+    }
     return 0;
 }
 
-/* r->x = hidden[rows] */
-static int gather(struct pass *p, struct rows *r, uint32_t n, const int32_t *rows, struct error *err) {
+/* r->x = hidden[p->read] */
+static int gather(struct pass *p, struct rows *r, uint32_t n, struct error *err) {
     struct backend *b = p->trunk->backend;
     int64_t h = p->trunk->config.hidden;
     struct rein_gather a = {
@@ -227,7 +232,7 @@ static int gather(struct pass *p, struct rows *r, uint32_t n, const int32_t *row
         .cols = h,
         .ldx = h,
         .ldout = h,
-        .rows = rows,
+        .rows = p->read,
         .x = p->current->hidden,
         .out = r->x,
     };
@@ -235,26 +240,34 @@ static int gather(struct pass *p, struct rows *r, uint32_t n, const int32_t *row
     return backend_check(b, b->k.gather(b->dev, &a), "gather", err);
 }
 
-/* dhidden[rows] += r->dx */
-static int scatter(struct pass *p, struct rows *r, uint32_t n, const int32_t *rows, struct error *err) {
+/* dhidden[p->read] += r->dx. Several sequences may read one row (a prompt's last predicts the first token of each
+ * completion): each call has rows that increase, so that it has none twice, and the order of the sums is that of i. */
+static int scatter(struct pass *p, struct rows *r, uint32_t n, struct error *err) {
     struct backend *b = p->trunk->backend;
     int64_t h = p->trunk->config.hidden;
-    struct rein_gather a = {
-        .size = sizeof(a),
-        .scatter = 1,
-        .n = n,
-        .cols = h,
-        .ldx = h,
-        .ldout = h,
-        .rows = rows,
-        .x = r->dx,
-        .out = p->current->dhidden,
-    };
 
-    return backend_check(b, b->k.gather(b->dev, &a), "gather", err);
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && p->read[end] > p->read[end - 1];)
+            end++;
+        struct rein_gather a = {
+            .size = sizeof(a),
+            .scatter = 1,
+            .n = end - i,
+            .cols = h,
+            .ldx = h,
+            .ldout = h,
+            .rows = p->read + i,
+            .x = r->dx + i * h,
+            .out = p->current->dhidden,
+        };
+
+        if (backend_check(b, b->k.gather(b->dev, &a), "gather", err))
+            return -1;
+    }
+    return 0;
 }
 
-static int check_targets(const struct pass *p, const struct pass_targets *t, struct error *err) {
+static int check_targets(struct pass *p, const struct pass_targets *t, struct error *err) {
     int64_t vocabulary = p->trunk->config.vocabulary;
 
     if (!p->trunk->lm_head)
@@ -265,7 +278,7 @@ static int check_targets(const struct pass *p, const struct pass_targets *t, str
         if (t->targets[i] < 0 || t->targets[i] >= vocabulary)
             return error_input(err, "token id %d is outside the model's vocabulary of %lld", t->targets[i],
                                (long long)vocabulary);
-    return check_rows(p, t->n, t->rows, err);
+    return find_rows(p, t->n, t->rows, err);
 }
 
 int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, float *entropy, int32_t *best,
@@ -274,7 +287,7 @@ int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, flo
     struct rows *r = &p->head;
     size_t bytes = t->n * sizeof(float);
 
-    if (check_targets(p, t, err) || rows_reserve(p, r, t->n, 1, err) || gather(p, r, t->n, t->rows, err))
+    if (check_targets(p, t, err) || rows_reserve(p, r, t->n, 1, err) || gather(p, r, t->n, err))
         return -1;
     struct rein_head a = {
         .size = sizeof(a),
@@ -329,7 +342,7 @@ int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const f
         .dhidden = r->dx,
         .dw = p->trunk->lm_head->grad,
     };
-    if (backend_check(b, b->k.head_dx(b->dev, &a), "head_dx", err) || scatter(p, r, t->n, t->rows, err))
+    if (backend_check(b, b->k.head_dx(b->dev, &a), "head_dx", err) || scatter(p, r, t->n, err))
         return -1;
     return backend_sync(b, err);
 }
@@ -340,16 +353,18 @@ static int check_view(const struct pass *p, const struct model *m, struct error 
     return 0;
 }
 
-/* The keys and positions of the rows that a head reads. */
+/* The keys and positions of the packed rows that a head reads: of each sequence's own, where it shares them too. */
 static int head_keys(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
-    if (spread_keys(p, err))
-        return -1;
+    const uint32_t *offset = p->packing.offset;
+
     if (mem_grow((void **)&p->head_keys, &p->head_capacity, n, sizeof(*p->head_keys)) ||
         mem_grow((void **)&p->head_positions, &p->head_positions_capacity, n, sizeof(*p->head_positions)))
         return error_nomem(err, "keys");
-    for (uint32_t i = 0; i < n; i++) {
-        p->head_keys[i] = p->keys[rows[i]];
-        p->head_positions[i] = p->positions[rows[i]];
+    for (uint32_t i = 0, s = 0; i < n; i++) {
+        while ((uint32_t)rows[i] >= offset[s + 1])
+            s++;
+        p->head_keys[i] = p->sequence_keys[s];
+        p->head_positions[i] = rows[i] - (int32_t)offset[s];
     }
     return 0;
 }
@@ -369,8 +384,8 @@ static int head_drop(struct pass *p, uint32_t n, float *x, struct error *err) {
 static int head_input(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, struct error *err) {
     struct rows *r = &p->score;
 
-    if (check_view(p, m, err) || check_rows(p, n, rows, err) ||
-        rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, rows, err))
+    if (check_view(p, m, err) || find_rows(p, n, rows, err) ||
+        rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, err))
         return -1;
     return head_drops(p) && (head_keys(p, n, rows, err) || head_drop(p, n, r->x, err)) ? -1 : 0;
 }
@@ -467,7 +482,7 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
     if (m->head_param->grad && run_linear_dw(p->trunk, m->head_param, NULL, n, r->d_out, r->x, err))
         return -1;
     if (p->current->keep && (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
-                             (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, rows, err)))
+                             (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, err)))
         return -1;
     return backend_sync(b, err);
 }
@@ -484,8 +499,19 @@ int pass_backward(struct pass *p, struct error *err) {
 }
 
 int pass_hidden(struct pass *p, float *out, struct error *err) {
+    const struct packing *k = &p->packing;
+    size_t h = (size_t)p->trunk->config.hidden, bytes = h * sizeof(float);
+    float *x;
+    int rc;
+
     if (!p->current)
         return error_run(err, "hidden states were asked for before a forward pass");
-    return backend_download(p->trunk->backend, out, p->current->hidden,
-                            (size_t)(p->flow.n * p->trunk->config.hidden) * sizeof(float), err);
+    x = mem_array((size_t)k->n, bytes);
+    if (!x)
+        return error_nomem(err, "hidden states");
+    rc = backend_download(p->trunk->backend, x, p->current->hidden, (size_t)k->n * bytes, err);
+    for (uint32_t i = 0; rc == 0 && i < k->offset[k->count]; i++)
+        memcpy(out + i * h, x + (size_t)k->where[i] * h, bytes);
+    free(x);
+    return rc;
 }

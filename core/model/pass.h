@@ -4,7 +4,8 @@
  * Use:  pass_forward (keep) -> pass_logprobs / pass_scores, any of them, on views of the same trunk
  *       -> pass_logprobs_backward / pass_scores_backward (they add to the hidden gradient and head gradients)
  *       -> pass_backward (once).
- * A pass owns its workspace and reuses it; it grows to the largest batch seen.
+ * A pass owns its workspace and reuses it; it grows to the largest batch seen. What sequences of a batch begin with alike
+ * is computed once (packing.h); rows are named by their place in the batch all the same.
  */
 #ifndef REIN_CORE_PASS_H
 #define REIN_CORE_PASS_H
@@ -37,6 +38,9 @@ uint64_t pass_bytes(const struct pass *p); /* of workspace held now */
  * input in REIN_SITE_ALL and REIN_SITE_HEAD; noise on the head's weights) are perturbed. The keys are those of the `count`
  * sequences of the next, or of the last, pass_forward; they are copied. */
 int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count, struct error *err);
+/* Sequences that begin with at least so many ids alike share their computation; 0: none do. Rows of a perturbed trunk never
+ * do, since each draws for itself. */
+void pass_share(struct pass *p, uint32_t least);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
 

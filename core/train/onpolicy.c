@@ -21,6 +21,7 @@ struct onpolicy {
     struct scorer *scorer;
     struct scoring *scoring;
     uint32_t *permutation;       /* [rows] of a rollout */
+    uint32_t *together;          /* [minibatch] those of a step, with the completions of a prompt side by side */
     uint32_t rows, minibatch;    /* completions of a rollout, and of a step */
     uint64_t permuted;           /* which pass `permutation` is of, plus 1 */
 };
@@ -203,6 +204,24 @@ static void permute(struct onpolicy *o) {
     o->permuted = pass + 1;
 }
 
+/* What a step learns from, in the order that its micro-batches are cut from: completions of one prompt side by side, as
+ * they share its computation there; prompts as they come first in the permutation. */
+static const uint32_t *put_together(struct onpolicy *o, const uint32_t *rows, uint32_t count) {
+    const uint32_t group = (uint32_t)o->run->stage->rollout.group;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t first = 0;
+
+        while (rows[first] / group != rows[i] / group)
+            first++;
+        for (uint32_t j = i; first == i && j < count; j++)
+            if (rows[j] / group == rows[i] / group)
+                o->together[n++] = rows[j];
+    }
+    return o->together;
+}
+
 static void advance(struct onpolicy *o, uint32_t stop) {
     struct position *at = &o->run->at;
     const uint32_t per_epoch = (o->rows + o->minibatch - 1) / o->minibatch;
@@ -234,8 +253,8 @@ static int one_step(struct onpolicy *o, struct error *err) {
     for (size_t i = 0; i < r->count; i++) {
         what.parts[i] = (struct step_part){.learner = &r->learners[i], .samples = &r->samples[i]};
         if (i == r->main) {
-            what.parts[i].units = o->permutation + from;
             what.parts[i].count = left < o->minibatch ? left : o->minibatch;
+            what.parts[i].units = put_together(o, o->permutation + from, what.parts[i].count);
         } else
             what.parts[i].units = order_at(&r->orders[i], r->at.step, &what.parts[i].count);
     }
@@ -293,7 +312,8 @@ static int open_onpolicy(struct run *r, struct onpolicy *o, struct error *err) {
     o->rows = (uint32_t)rows;
     o->minibatch = s->train.minibatch > 0 && s->train.minibatch < (int64_t)rows ? (uint32_t)s->train.minibatch : o->rows;
     o->permutation = mem_array(o->rows, sizeof(*o->permutation));
-    if (o->permutation == NULL)
+    o->together = mem_array(o->minibatch, sizeof(*o->together));
+    if (o->permutation == NULL || o->together == NULL)
         return error_nomem(err, "rollout");
     if (scorer_open(s, r->env, model_tokenizer(r->trainer.actor), &o->scorer, err) != 0)
         return -1;
@@ -330,5 +350,6 @@ int onpolicy_run(struct run *r, struct error *err) {
     scoring_close(o.scoring);
     scorer_close(o.scorer);
     free(o.permutation);
+    free(o.together);
     return rc;
 }

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ * Sequences that begin alike are computed together: the same numbers and gradients as apart, for every family.
+ */
+#include "engine.h"
+#include "model/packing.h"
+#include "tap.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST = 96 };
+
+static json_t *golden;
+
+static json_t *case_at(int i) {
+    return json_array_get(json_object_get(golden, "cases"), (size_t)i);
+}
+
+/* Batches as strings, one letter an id; computed: rows that must be left when beginnings of `least` are shared. */
+static const struct sharing {
+    const char *what;
+    const char *rows[8];
+    uint32_t least, computed;
+} cases[] = {
+    {"a group", {"abcdefgxyz", "abcdefguv", "abcdefgwxyzk", NULL}, 1, 7 + 3 + 2 + 5},
+    {"two groups, mixed", {"abcdex", "klmnop", "abcdeyz", "klmnq", NULL}, 1, 6 + 6 + 2 + 1},
+    {"a pair whose answers begin alike", {"abcdeuvw", "abcdeuvxyz", NULL}, 1, 8 + 3},
+    {"the same row three times", {"abcdef", "abcdef", "abcdef", NULL}, 1, 6},
+    {"an empty completion, first and last", {"abcd", "abcdxy", "abcdz", "abcd", NULL}, 1, 4 + 2 + 1},
+    {"prompts of one token", {"axyz", "auvwxyz", "ak", "bx", NULL}, 1, 4 + 6 + 1 + 2},
+    {"a prompt that begins another", {"abcdefgh", "abcx", "abcdy", "abcdefghijk", NULL}, 1, 8 + 1 + 1 + 3},
+    {"groups within a common system turn", {"ssssabcdx", "ssssabcdy", "ssssefghx", "ssssefghyz", NULL}, 1, 9 + 1 + 9 + 2},
+    {"a system turn alone", {"ssssabcd", "ssssefghx", "ssssijk", NULL}, 1, 8 + 5 + 3},
+    {"too little to share", {"abcx", "abcy", "abz", NULL}, 4, 11},
+    {"enough to share", {"abcdx", "abcdy", "abz", NULL}, 4, 5 + 1 + 3},
+    {"a single row", {"abcdefgh", NULL}, 1, 8},
+};
+enum { CASES = sizeof(cases) / sizeof(*cases) };
+
+struct rows {
+    uint32_t offset[9];
+    int32_t ids[MOST];
+    struct packed packed;
+};
+
+static void make(const struct sharing *c, struct rows *r) {
+    uint32_t n = 0, count = 0;
+
+    for (; c->rows[count]; count++) {
+        r->offset[count] = n;
+        for (const char *x = c->rows[count]; *x; x++)
+            r->ids[n++] = *x - 'a' + 5;
+    }
+    r->offset[count] = n;
+    r->packed = (struct packed){count, r->offset, r->ids};
+}
+
+START_TEST(rows_are_counted_once) {
+    struct packing p = {0};
+    struct error err = {0};
+
+    for (int turn = 0; turn < 2; turn++) /* memory is used again */
+        for (int i = 0; i < CASES; i++) {
+            struct rows r;
+
+            make(&cases[i], &r);
+            must(packing_make(&p, &r.packed, cases[i].least, &err), &err);
+            ck_assert_msg(p.n == cases[i].computed, "%s: %d rows", cases[i].what, (int)p.n);
+            for (uint32_t s = 0; s < r.packed.count; s++)
+                for (uint32_t k = r.offset[s]; k < r.offset[s + 1]; k++) {
+                    ck_assert_int_eq(p.ids[p.where[k]], r.ids[k]);
+                    ck_assert_int_eq(p.positions[p.where[k]], (int32_t)(k - r.offset[s]));
+                }
+            must(packing_make(&p, &r.packed, 0, &err), &err);
+            ck_assert_int_eq(p.n, r.offset[r.packed.count]);
+            ck_assert_uint_eq(p.nsegments, r.packed.count);
+        }
+    packing_free(&p);
+}
+END_TEST
+
+/* Rows of one scatter must be distinct, on any backend: here everything that goes to the kernel is looked at. */
+static rein_status (*real_gather)(void *dev, const struct rein_gather *a);
+static rein_status strict_gather(void *dev, const struct rein_gather *a) {
+    for (int64_t i = 0; a->scatter && i < a->n; i++)
+        for (int64_t j = 0; j < i; j++)
+            ck_assert_int_ne(a->rows[i], a->rows[j]);
+    return real_gather(dev, a);
+}
+
+/* What one way of computing gives. */
+struct numbers {
+    uint32_t n;
+    float logp[MOST], entropy[MOST], value[MOST], last[8];
+    int32_t best[MOST];
+    double loss;
+    float **gradients;
+};
+
+static void all_gradients(struct model *m, struct numbers *out) {
+    out->gradients = calloc(model_params(m), sizeof(*out->gradients));
+    for (size_t i = 0; i < model_params(m); i++)
+        out->gradients[i] = engine_gradient(m, model_param(m, i));
+}
+
+/* Log-probabilities, entropies and values of all rows from the second token on: prompts are learnt from too, so that many
+ * sequences read the rows that they share. */
+static void language_model(struct pass *p, struct model *critic, const struct rows *r, struct numbers *out) {
+    int32_t rows[MOST], targets[MOST];
+    float d_logp[MOST], d_entropy[MOST], d_value[MOST];
+    struct pass_targets t = {.rows = rows, .targets = targets, .temperature = 0.7};
+    struct error err = {0};
+
+    for (uint32_t s = 0; s < r->packed.count; s++)
+        for (uint32_t i = r->offset[s]; i + 1 < r->offset[s + 1]; i++, t.n++) {
+            rows[t.n] = (int32_t)i;
+            targets[t.n] = r->ids[i + 1];
+            d_logp[t.n] = (float)((i * 5 + s * 7) % 9) / 8 - 0.4f;
+            d_entropy[t.n] = (float)((i * 7 + s * 3) % 11) / 16 - 0.2f;
+            d_value[t.n] = (float)((i * 3 + s) % 7) / 8 - 0.3f;
+        }
+    must(pass_forward(p, &r->packed, true, &err), &err);
+    must(pass_logprobs(p, &t, out->logp, out->entropy, out->best, &err), &err);
+    must(pass_scores(p, critic, t.n, rows, out->value, &err), &err);
+    must(pass_scores_backward(p, critic, t.n, rows, d_value, &err), &err);
+    must(pass_logprobs_backward(p, &t, d_logp, d_entropy, &err), &err);
+    must(pass_backward(p, &err), &err);
+    out->n = t.n;
+    for (uint32_t i = 0; i < t.n; i++)
+        out->loss += (double)d_logp[i] * out->logp[i] + (double)d_entropy[i] * out->entropy[i] +
+                     (double)d_value[i] * out->value[i];
+    all_gradients(critic, out);
+}
+
+static void classifier(struct pass *p, struct model *m, const struct rows *r, struct numbers *out) {
+    int32_t last[8];
+    float d[8];
+    struct error err = {0};
+
+    for (uint32_t s = 0; s < r->packed.count; s++) {
+        last[s] = (int32_t)r->offset[s + 1] - 1;
+        d[s] = (float)(s % 3) - 0.6f;
+    }
+    must(pass_forward(p, &r->packed, true, &err), &err);
+    must(pass_scores(p, m, r->packed.count, last, out->last, &err), &err);
+    must(pass_scores_backward(p, m, r->packed.count, last, d, &err), &err);
+    must(pass_backward(p, &err), &err);
+    for (uint32_t s = 0; s < r->packed.count; s++)
+        out->loss += (double)d[s] * out->last[s];
+    all_gradients(m, out);
+}
+
+/* To rounding. The gradient of a key's bias is nothing else: softmax does not see it. */
+static void near(const float *a, const float *b, size_t n, const char *what, const char *name) {
+    double most = 0, apart = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs((double)a[i]));
+        apart = fmax(apart, fabs((double)a[i] - b[i]));
+    }
+    ck_assert_msg(apart <= 1e-5 * most + 3e-7, "%s: %s is %g apart of %g", what, name, apart, most);
+}
+
+/* _i: a family's golden model. */
+START_TEST(sharing_changes_no_number) {
+    const bool score = json_object_get(case_at(_i), "scores") != NULL;
+    char *config = json_dumps(json_object_get(case_at(_i), "config"), 0), *folder = engine_model(config, true);
+    struct model *m = engine_open(folder, score ? MODEL_SCORE : MODEL_LM, true), *critic = NULL;
+    struct error err = {0};
+    struct pass *p;
+
+    printf("# %s\n", json_string_value(json_object_get(case_at(_i), "name")));
+    real_gather = engine_backend()->k.gather;
+    engine_backend()->k.gather = strict_gather;
+    if (!score) {
+        struct model_param *head;
+
+        must(model_share(m, MODEL_VALUE, NULL, &critic, &err), &err);
+        head = model_param(critic, model_params(critic) - 1);
+        for (int64_t i = 0; i < head->w.cols; i++)
+            ((float *)head->w.data)[i] = engine_weight("value", (uint64_t)i);
+        model_touch(critic);
+    }
+    must(pass_create(m, &p, &err), &err);
+    for (int c = 0; c < CASES; c++) {
+        struct numbers apart = {0}, together = {0};
+        struct model *view = score ? m : critic;
+        struct rows r;
+
+        make(&cases[c], &r);
+        for (int turn = 0; turn < 2; turn++) {
+            must(model_zero_grad(view, &err), &err);
+            pass_share(p, turn ? cases[c].least : 0);
+            if (score)
+                classifier(p, m, &r, turn ? &together : &apart);
+            else
+                language_model(p, critic, &r, turn ? &together : &apart);
+        }
+        near(apart.logp, together.logp, apart.n, cases[c].what, "logp");
+        near(apart.entropy, together.entropy, apart.n, cases[c].what, "entropy");
+        near(apart.value, together.value, apart.n, cases[c].what, "value");
+        near(apart.last, together.last, score ? r.packed.count : 0, cases[c].what, "score");
+        ck_assert_mem_eq(apart.best, together.best, apart.n * sizeof(int32_t));
+        ck_assert_double_eq_tol(apart.loss, together.loss, 1e-5 * fmax(1, fabs(apart.loss)));
+        for (size_t i = 0; i < model_params(view); i++) {
+            const struct model_param *q = model_param(view, i);
+
+            near(apart.gradients[i], together.gradients[i], (size_t)(q->w.rows * q->w.cols), cases[c].what, q->name);
+            free(apart.gradients[i]);
+            free(together.gradients[i]);
+        }
+        free(apart.gradients);
+        free(together.gradients);
+    }
+    engine_backend()->k.gather = real_gather;
+    pass_free(p);
+    model_close(critic);
+    model_close(m);
+    engine_remove(folder);
+    free(config);
+}
+END_TEST
+
+/* Each sequence draws for itself: what only the head perturbs may share its trunk, a perturbed trunk may not. */
+START_TEST(draws_are_of_each_sequence) {
+    static const struct {
+        uint32_t kind, site;
+    } how[] = {{REIN_PERTURB_DROPOUT, REIN_SITE_HEAD}, {REIN_PERTURB_NOISE, REIN_SITE_HEAD},
+               {REIN_PERTURB_DROPOUT, REIN_SITE_ALL}, {REIN_PERTURB_NOISE, REIN_SITE_EMBEDDING}};
+    const uint64_t keys[] = {11, 12, 13, 14};
+    const struct pass_perturb perturb = {how[_i].kind, how[_i].site, 0.3, keys};
+    float score[2][4];
+    struct error err = {0};
+    struct model *m;
+    struct pass *p;
+    char *config, *folder;
+    struct rows r;
+    int scored = 0;
+
+    while (!json_object_get(case_at(scored), "scores"))
+        scored++;
+    config = json_dumps(json_object_get(case_at(scored), "config"), 0);
+    folder = engine_model(config, true);
+    m = engine_open(folder, MODEL_SCORE, false);
+    make(&cases[3], &r); /* equal rows, whose scores differ by their draws alone */
+    must(pass_create(m, &p, &err), &err);
+    for (int turn = 0; turn < 2; turn++) {
+        int32_t last[3] = {5, 11, 17};
+
+        pass_share(p, turn ? 1 : 0);
+        must(pass_perturb(p, &perturb, 3, &err), &err);
+        must(pass_forward(p, &r.packed, false, &err), &err);
+        must(pass_scores(p, m, 3, last, score[turn], &err), &err);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_float_eq_tol(score[0][i], score[1][i], 1e-5);
+    ck_assert(fabsf(score[1][0] - score[1][1]) > 1e-3 && fabsf(score[1][1] - score[1][2]) > 1e-3);
+    pass_free(p);
+    model_close(m);
+    engine_remove(folder);
+    free(config);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("sharing");
+    TCase *t = tcase_create("sharing");
+    int rc;
+
+    golden = json_load_file(SOURCE_DIR "/tests/golden/engine.json", 0, NULL);
+    if (!golden)
+        return 1;
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, rows_are_counted_once);
+    tcase_add_loop_test(t, sharing_changes_no_number, 0, (int)json_array_size(json_object_get(golden, "cases")));
+    tcase_add_loop_test(t, draws_are_of_each_sequence, 0, 4);
+    suite_add_tcase(suite, t);
+    rc = tap_run(suite);
+    json_decref(golden);
+    return rc;
+}
