@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/buffer.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/mempeak.h"
 #include "cli/session.h"
 #include "model/generate.h"
 #include "text/rows.h"
@@ -9,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What the command line says. */
 struct wishes {
@@ -161,6 +164,25 @@ static void print_completion(const struct wishes *w, const struct generation *g,
     buffer_text(out, "]}\n");
 }
 
+static double seconds(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int timed_generate(struct model *m, const struct generate_request *r, struct generation *g, struct error *err) {
+    const double began = seconds();
+    double taken;
+
+    if (generate(m, r, g, err))
+        return -1;
+    taken = seconds() - began;
+    log_debug("%u completions, %u tokens in %.3f s, %.0f tokens/s, peak memory %llu MiB", g->count, g->offset[g->count],
+              taken, taken > 0 ? g->offset[g->count] / taken : 0, (unsigned long long)(mempeak() >> 20));
+    return 0;
+}
+
 static int generate_all(const struct wishes *w, struct model *m, const struct prompts *p,
                         const struct chat_template *chat, struct buffer *out, struct error *err) {
     int32_t eos[CONFIG_MAX_EOS + 2];
@@ -183,7 +205,7 @@ static int generate_all(const struct wishes *w, struct model *m, const struct pr
     };
 
     r.neos = eos_of(m, chat, eos);
-    if (generate(m, &r, &g, err))
+    if (timed_generate(m, &r, &g, err))
         return -1;
     for (uint32_t c = 0; c < g.count; c++) {
         completion_text(w, m, &g, c, &text);

@@ -61,10 +61,13 @@ static void settle(struct run *r) {
 }
 
 static int open_reference_logprobs(struct run *r, struct samples *s, struct error *err) {
+    const double began = run_clock();
+
     s->logp_ref = samples_array(s->tokens, err);
-    if (s->logp_ref == NULL)
+    if (s->logp_ref == NULL || trainer_logprobs(r->trainer.reference_pass, s, r->micro, 1, s->logp_ref, err) != 0)
         return -1;
-    return trainer_logprobs(r->trainer.reference_pass, s, r->micro, 1, s->logp_ref, err);
+    log_debug("%s: reference log-probabilities of %u rows in %.3f s", r->stage->name, s->rows, run_clock() - began);
+    return 0;
 }
 
 static int open_one_data(struct run *r, size_t i, const char *path, struct dataset *d, struct samples *samples,

@@ -10,3 +10,4 @@ BENCH_THREADS = 2
 bench: all tests/bench/bench_kernels$(EXEEXT)
 	tests/bench/bench_kernels$(EXEEXT) backends/.libs/cpu-blas.so $(BENCH_THREADS)
 .PHONY: bench
+EXTRA_DIST += tests/bench/peer_trl.py
