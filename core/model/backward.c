@@ -36,7 +36,7 @@ int run_linear_dx(const struct trunk *t, struct model_param *w, int64_t n, const
     return backend_check(t->backend, t->backend->k.linear_dx(t->backend->dev, &a), "linear_dx", err);
 }
 
-/* Both gradients of y = x W^T + bias. */
+/* Both gradients of y = x W^T + bias; dx may lie where x was. */
 static int linear_back(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
                        const float *dy, const float *x, float *dx, float beta, struct error *err) {
     return run_linear_dw(t, w, bias, n, dy, x, err) || run_linear_dx(t, w, n, dy, dx, beta, err) ? -1 : 0;
@@ -194,10 +194,11 @@ static int look_up_back(const struct trunk *t, const struct work *w, const struc
 int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
     struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, NULL, w->rstd, w->mean};
 
-    if (norm_back(t, &last, w->dhidden, w->dx, 0, err))
+    if (norm_back(t, &last, w->dx, w->dx, 0, err))
         return -1;
     for (size_t i = t->nlayers; i-- > 0;)
-        if (mlp_back(t, i, w, f, err) || attention_back(t, i, w, f, err))
+        if ((w->keep == KEEP_INPUTS && layer_inside(t, i, w, f, err)) || mlp_back(t, i, w, f, err) ||
+            attention_back(t, i, w, f, err))
             return -1;
     if (flow_drops(f) && flow_drop(t, f, PLACE_EMBEDDING, w->dx, w->dx, err))
         return -1;

@@ -14,7 +14,8 @@ core_libcore_la_SOURCES += \
 	core/model/model.c core/model/model.h core/model/model_save.c core/model/same.c \
 	core/model/trunk.h \
 	core/model/weights.c core/model/weights.h \
-	core/model/transformer.c core/model/transformer.h core/model/backward.c \
+	core/model/transformer.c core/model/transformer.h core/model/backward.c core/model/workspace.c \
 	core/model/packing.c core/model/packing.h \
 	core/model/pass.c core/model/pass.h \
+	core/model/sampler.c core/model/sampler.h \
 	core/model/generate.c core/model/generate.h

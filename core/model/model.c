@@ -374,6 +374,7 @@ void model_touch(struct model *m) {
 void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
                     struct model_memory *out) {
     uint64_t parameters = config_parameters(c);
+    struct work_bytes work;
 
     if (head != MODEL_LM && !c->tied && c->labels == 0) /* a classifier's config has none to count */
         parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
@@ -381,5 +382,6 @@ void model_estimate(const struct model_config *c, enum model_head head, bool tra
         parameters += (uint64_t)c->hidden;
     out->weights = parameters * (trainable || !c->dtype ? 4 : dtype_width(c->dtype));
     out->training = trainable ? parameters * 12 : 0; /* gradient and AdamW's two moments */
-    out->activations = transformer_bytes(c, tokens, trainable);
+    work = work_bytes(c, tokens, trainable ? KEEP_ALL : KEEP_NOTHING);
+    out->activations = work.kept > UINT64_MAX - work.scratch ? UINT64_MAX : work.kept + work.scratch;
 }

@@ -27,8 +27,12 @@ struct rows {
 
 struct pass {
     struct trunk *trunk;
-    struct work work[2];  /* without and with what the backward pass needs */
-    struct work *current; /* of the last forward, or NULL */
+    struct work work;     /* of the last forward pass; what is not kept lies in the backend's scratch */
+    struct acts *layers;
+    void *kept;
+    size_t kept_bytes;
+    bool forward;         /* there was one, and no backward pass since */
+    bool recompute;       /* keep layers' inputs only */
     bool entropy;         /* the last pass_logprobs computed it */
     uint32_t targets;     /* how many it had */
     struct flow flow;
@@ -52,6 +56,12 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
     p->trunk = m->trunk;
     p->trunk->references++;
     p->least = SHARE_LEAST;
+    p->layers = mem_zeros(p->trunk->nlayers, sizeof(*p->layers));
+    if (!p->layers) {
+        pass_free(p);
+        *out = NULL;
+        return error_nomem(err, "pass");
+    }
     return 0;
 }
 
@@ -63,8 +73,8 @@ static void rows_free(struct rows *r, struct backend *b) {
 void pass_free(struct pass *p) {
     if (!p)
         return;
-    work_free(&p->work[0], p->trunk);
-    work_free(&p->work[1], p->trunk);
+    backend_free(p->trunk->backend, p->kept);
+    free(p->layers);
     rows_free(&p->head, p->trunk->backend);
     rows_free(&p->score, p->trunk->backend);
     packing_free(&p->packing);
@@ -78,7 +88,7 @@ void pass_free(struct pass *p) {
 }
 
 uint64_t pass_bytes(const struct pass *p) {
-    return p->work[0].bytes + p->work[1].bytes + p->head.bytes + p->score.bytes;
+    return p->kept_bytes + p->head.bytes + p->score.bytes;
 }
 
 static int rows_reserve(struct pass *p, struct rows *r, size_t n, size_t heads, struct error *err) {
@@ -185,31 +195,92 @@ static int spread_keys(struct pass *p, struct error *err) {
     return 0;
 }
 
-int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {
-    struct trunk *t = p->trunk;
-    struct work *w;
+void pass_recompute(struct pass *p, bool on) {
+    p->recompute = on;
+}
 
-    keep = keep && t->trainable; /* nothing flows back through a frozen trunk */
-    w = &p->work[keep];
-    p->current = NULL;
+static enum keep kept_by(const struct pass *p, bool keep) {
+    if (!keep || !p->trunk->trainable) /* nothing flows back through a frozen trunk */
+        return KEEP_NOTHING;
+    return p->recompute ? KEEP_INPUTS : KEEP_ALL;
+}
+
+/* Memory for n rows; what was kept is lost when it grows. */
+static int reserve_kept(struct pass *p, uint64_t n, enum keep keep, struct error *err) {
+    const struct work_bytes need = work_bytes(&p->trunk->config, n, keep);
+
+    if (need.kept > SIZE_MAX / 2 || need.scratch > SIZE_MAX / 2)
+        return error_nomem(err, "workspace");
+    if (need.kept <= p->kept_bytes)
+        return 0;
+    backend_free(p->trunk->backend, p->kept);
+    p->kept_bytes = 0;
+    p->kept = backend_alloc(p->trunk->backend, (size_t)need.kept, 1, err);
+    if (!p->kept)
+        return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
+    p->kept_bytes = (size_t)need.kept;
+    return 0;
+}
+
+/* Arrays for the rows of p->flow, in scratch that this pass now holds. */
+static int lay_out(struct pass *p, enum keep keep, struct error *err) {
+    const struct model_config *c = &p->trunk->config;
+    const uint64_t n = (uint64_t)p->flow.n;
+    void *scratch = backend_scratch(p->trunk->backend, (size_t)work_bytes(c, n, keep).scratch, p, err);
+
+    if (!scratch)
+        return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
+    p->work.layers = p->layers;
+    work_lay_out(&p->work, c, n, keep, p->kept, scratch);
+    return 0;
+}
+
+int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err) {
+    const enum keep keep = kept_by(p, true);
+    const uint64_t kept = work_bytes(&p->trunk->config, size->kept, keep).scratch;
+    const uint64_t passing = work_bytes(&p->trunk->config, size->passing, KEEP_NOTHING).scratch;
+
+    if (keep != KEEP_NOTHING && reserve_kept(p, size->kept, keep, err))
+        return -1;
+    if (reserve_kept(p, size->passing, KEEP_NOTHING, err) || rows_reserve(p, &p->head, size->targets, 1, err) ||
+        (size->scores && rows_reserve(p, &p->score, size->scores, size->heads, err)))
+        return -1;
+    return backend_scratch(p->trunk->backend, (size_t)(kept > passing ? kept : passing), p, err) ? 0 : -1;
+}
+
+int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {
+    const enum keep how = kept_by(p, keep);
+    struct trunk *t = p->trunk;
+
+    p->forward = false;
     p->targets = 0;
-    if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err))
+    if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err) ||
+        reserve_kept(p, (uint64_t)p->flow.n, how, err) || lay_out(p, how, err) ||
+        transformer_forward(t, &p->work, &p->flow, err))
         return -1;
-    if (work_reserve(w, t, p->flow.n, keep, err) || transformer_forward(t, w, &p->flow, err))
-        return -1;
-    if (keep && backend_zero(t->backend, w->dhidden, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
+    if (how != KEEP_NOTHING &&
+        backend_zero(t->backend, p->work.dx, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
         return -1;
     if (backend_sync(t->backend, err))
         return -1;
-    p->current = w;
+    p->forward = true;
     return 0;
+}
+
+/* Are the hidden states of the last forward pass there? */
+static bool has_hidden(const struct pass *p) {
+    return p->forward && (p->work.keep != KEEP_NOTHING || backend_scratch_held(p->trunk->backend, p));
+}
+
+static bool has_kept(const struct pass *p) {
+    return p->forward && p->work.keep != KEEP_NOTHING;
 }
 
 /* Packed rows, which a head reads, to computed ones: p->read, until the next head. */
 static int find_rows(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
     const struct packing *k = &p->packing;
 
-    if (!p->current)
+    if (!has_hidden(p))
         return error_run(err, "a head was asked for before a forward pass");
     if (mem_grow((void **)&p->read, &p->read_capacity, n, sizeof(*p->read)))
         return error_nomem(err, "rows of the head");
@@ -233,14 +304,14 @@ static int gather(struct pass *p, struct rows *r, uint32_t n, struct error *err)
         .ldx = h,
         .ldout = h,
         .rows = p->read,
-        .x = p->current->hidden,
+        .x = p->work.hidden,
         .out = r->x,
     };
 
     return backend_check(b, b->k.gather(b->dev, &a), "gather", err);
 }
 
-/* dhidden[p->read] += r->dx. Several sequences may read one row (a prompt's last predicts the first token of each
+/* The gradient of hidden[p->read] += r->dx. Several sequences may read one row (a prompt's last predicts the first token of each
  * completion): each call has rows that increase, so that it has none twice, and the order of the sums is that of i. */
 static int scatter(struct pass *p, struct rows *r, uint32_t n, struct error *err) {
     struct backend *b = p->trunk->backend;
@@ -258,7 +329,7 @@ static int scatter(struct pass *p, struct rows *r, uint32_t n, struct error *err
             .ldout = h,
             .rows = p->read + i,
             .x = r->dx + i * h,
-            .out = p->current->dhidden,
+            .out = p->work.dx,
         };
 
         if (backend_check(b, b->k.gather(b->dev, &a), "gather", err))
@@ -320,7 +391,7 @@ int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const f
 
     if (check_targets(p, t, err))
         return -1;
-    if (t->n != p->targets || !p->current->keep || (d_entropy && !p->entropy))
+    if (t->n != p->targets || !has_kept(p) || (d_entropy && !p->entropy))
         return error_run(err, "gradients of log-probabilities need the same pass_logprobs, after a kept forward pass");
     if (backend_upload(b, r->d_out, d_logp, bytes, err) ||
         (d_entropy && backend_upload(b, r->d_entropy, d_entropy, bytes, err)))
@@ -481,7 +552,7 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
         return -1;
     if (m->head_param->grad && run_linear_dw(p->trunk, m->head_param, NULL, n, r->d_out, r->x, err))
         return -1;
-    if (p->current->keep && (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
+    if (has_kept(p) && (run_linear_dx(p->trunk, m->head_param, n, r->d_out, r->dx, 0, err) ||
                              (head_drops(p) && head_drop(p, n, r->dx, err)) || scatter(p, r, n, err)))
         return -1;
     return backend_sync(b, err);
@@ -490,12 +561,12 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
 int pass_backward(struct pass *p, struct error *err) {
     if (!p->trunk->trainable)
         return 0;
-    if (!p->current || !p->current->keep)
+    if (!has_kept(p))
         return error_run(err, "a backward pass needs a kept forward pass");
-    if (transformer_backward(p->trunk, p->current, &p->flow, err) || backend_sync(p->trunk->backend, err))
+    p->forward = false; /* its activations are used up */
+    if (lay_out(p, p->work.keep, err) || transformer_backward(p->trunk, &p->work, &p->flow, err))
         return -1;
-    p->current = NULL; /* its activations are used up */
-    return 0;
+    return backend_sync(p->trunk->backend, err);
 }
 
 int pass_hidden(struct pass *p, float *out, struct error *err) {
@@ -504,12 +575,12 @@ int pass_hidden(struct pass *p, float *out, struct error *err) {
     float *x;
     int rc;
 
-    if (!p->current)
+    if (!has_hidden(p))
         return error_run(err, "hidden states were asked for before a forward pass");
     x = mem_array((size_t)k->n, bytes);
     if (!x)
         return error_nomem(err, "hidden states");
-    rc = backend_download(p->trunk->backend, x, p->current->hidden, (size_t)k->n * bytes, err);
+    rc = backend_download(p->trunk->backend, x, p->work.hidden, (size_t)k->n * bytes, err);
     for (uint32_t i = 0; rc == 0 && i < k->offset[k->count]; i++)
         memcpy(out + i * h, x + (size_t)k->where[i] * h, bytes);
     free(x);

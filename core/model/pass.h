@@ -4,7 +4,8 @@
  * Use:  pass_forward (keep) -> pass_logprobs / pass_scores, any of them, on views of the same trunk
  *       -> pass_logprobs_backward / pass_scores_backward (they add to the hidden gradient and head gradients)
  *       -> pass_backward (once).
- * A pass owns its workspace and reuses it; it grows to the largest batch seen. What sequences of a batch begin with alike
+ * A pass owns what it keeps for a backward pass, which grows to the largest batch seen, and takes the rest from its backend's
+ * scratch: after a forward pass that keeps nothing, heads are read before anybody else's turn. What sequences of a batch begin with alike
  * is computed once (packing.h); rows are named by their place in the batch all the same.
  */
 #ifndef REIN_CORE_PASS_H
@@ -32,7 +33,15 @@ struct pass_perturb {
 
 int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk of m */
 void pass_free(struct pass *p);
-uint64_t pass_bytes(const struct pass *p); /* of workspace held now */
+uint64_t pass_bytes(const struct pass *p); /* of workspace of its own held now */
+
+/* Makes room before the first batch. Rows of a batch whose activations are kept and of one whose are not, and how many a
+ * language model head and other heads read at once. */
+struct pass_size {
+    uint64_t kept, passing;
+    size_t targets, scores, heads;
+};
+int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err);
 
 /* From now on, until it is called with NULL: pass_forward (REIN_SITE_ALL, REIN_SITE_EMBEDDING) and pass_scores (the head's
  * input in REIN_SITE_ALL and REIN_SITE_HEAD; noise on the head's weights) are perturbed. The keys are those of the `count`
@@ -41,6 +50,9 @@ int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count,
 /* Sequences that begin with at least so many ids alike share their computation; 0: none do. Rows of a perturbed trunk never
  * do, since each draws for itself. */
 void pass_share(struct pass *p, uint32_t least);
+/* Gradient checkpointing: keep what enters each layer only, and compute its inside again in the backward pass. The same
+ * kernels in the same order give the same bits. */
+void pass_recompute(struct pass *p, bool on);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
 

@@ -1,143 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/transformer.h"
 
-#include "base/mem.h"
-
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* Laying out the workspace. With base NULL only `used` is counted, in floats; overflow saturates it. */
-struct carver {
-    float *base;
-    uint64_t used, n;
-};
-
-static void carve(struct carver *c, float **out, uint64_t columns) {
-    uint64_t floats;
-
-    if (__builtin_mul_overflow(c->n, columns, &floats) || __builtin_add_overflow(floats, 15, &floats))
-        floats = UINT64_MAX;
-    else
-        floats &= ~(uint64_t)15;
-    *out = c->base ? c->base + c->used : NULL;
-    if (__builtin_add_overflow(c->used, floats, &c->used))
-        c->used = UINT64_MAX;
-}
-
-static void carve_layer(struct carver *c, const struct model_config *m, bool keep, struct acts *a) {
-    bool mean = m->family->norm == REIN_NORM_LAYER;
-    uint64_t q = (uint64_t)(m->heads * m->head_dim), kv = (uint64_t)(m->kv_heads * m->head_dim);
-
-    memset(a, 0, sizeof(*a));
-    carve(c, &a->x, (uint64_t)m->hidden);
-    carve(c, &a->q, q);
-    carve(c, &a->k, kv);
-    carve(c, &a->v, kv);
-    carve(c, &a->att, q);
-    if (m->family->gated)
-        carve(c, &a->gate, (uint64_t)m->intermediate);
-    carve(c, &a->up, (uint64_t)m->intermediate);
-    a->mid = a->x;
-    a->q_raw = a->q;
-    a->k_raw = a->k;
-    if (!keep)
-        return;
-    carve(c, &a->mid, (uint64_t)m->hidden);
-    carve(c, &a->rstd1, 1);
-    carve(c, &a->rstd2, 1);
-    if (mean) {
-        carve(c, &a->mean1, 1);
-        carve(c, &a->mean2, 1);
-    }
-    carve(c, &a->lse, (uint64_t)m->heads);
-    if (m->family->qk_norm) {
-        carve(c, &a->q_raw, q);
-        carve(c, &a->k_raw, kv);
-        carve(c, &a->q_rstd, (uint64_t)m->heads);
-        carve(c, &a->k_rstd, (uint64_t)m->kv_heads);
-    }
-}
-
-static void carve_shared(struct carver *c, const struct model_config *m, bool keep, struct work *w) {
-    uint64_t h = (uint64_t)m->hidden, kv = (uint64_t)(m->kv_heads * m->head_dim);
-
-    carve(c, &w->xn, h);
-    carve(c, &w->act, (uint64_t)m->intermediate);
-    carve(c, &w->hidden, h);
-    if (!keep)
-        return;
-    carve(c, &w->out, h);
-    carve(c, &w->rstd, 1);
-    if (m->family->norm == REIN_NORM_LAYER)
-        carve(c, &w->mean, 1);
-    carve(c, &w->dhidden, h);
-    carve(c, &w->dx, h);
-    carve(c, &w->dxn, h);
-    carve(c, &w->datt, (uint64_t)(m->heads * m->head_dim));
-    carve(c, &w->dq, (uint64_t)(m->heads * m->head_dim));
-    carve(c, &w->dk, kv);
-    carve(c, &w->dv, kv);
-    carve(c, &w->dact, (uint64_t)m->intermediate);
-}
-
-static uint64_t layout(const struct model_config *m, uint64_t n, bool keep, float *base, struct work *w) {
-    struct carver c = {.base = base, .n = n};
-    struct acts unused;
-
-    if (!w->layers) { /* counting only */
-        uint64_t one;
-
-        carve_layer(&c, m, keep, &unused);
-        one = c.used;
-        if (keep && __builtin_mul_overflow(one, (uint64_t)m->layers, &c.used))
-            c.used = UINT64_MAX;
-    }
-    for (int64_t i = 0; w->layers && i < (keep ? m->layers : 1); i++)
-        carve_layer(&c, m, keep, &w->layers[i]);
-    carve_shared(&c, m, keep, w);
-    return c.used;
-}
-
-uint64_t transformer_bytes(const struct model_config *c, uint64_t n, bool keep) {
-    struct work w = {0};
-    uint64_t bytes;
-
-    return __builtin_mul_overflow(layout(c, n, keep, NULL, &w), (uint64_t)4, &bytes) ? UINT64_MAX : bytes;
-}
-
-int work_reserve(struct work *w, const struct trunk *t, int64_t n, bool keep, struct error *err) {
-    uint64_t bytes;
-
-    if (w->slab && n <= w->capacity && keep == w->keep)
-        return 0;
-    work_free(w, t);
-    n = (n + 63) / 64 * 64;
-    bytes = transformer_bytes(&t->config, (uint64_t)n, keep);
-    if (bytes > SIZE_MAX / 2)
-        return error_nomem(err, "workspace");
-    w->layers = mem_zeros(keep ? t->nlayers : 1, sizeof(*w->layers));
-    if (!w->layers)
-        return error_nomem(err, "workspace");
-    w->slab = backend_alloc(t->backend, (size_t)bytes, 1, err);
-    if (!w->slab) {
-        work_free(w, t);
-        return error_prefix(err, "workspace for %lld tokens", (long long)n);
-    }
-    layout(&t->config, (uint64_t)n, keep, w->slab, w);
-    w->capacity = n;
-    w->bytes = bytes;
-    w->keep = keep;
-    return 0;
-}
-
-void work_free(struct work *w, const struct trunk *t) {
-    backend_free(t->backend, w->slab);
-    free(w->layers);
-    memset(w, 0, sizeof(*w));
-}
-
-/* Kernels. */
 
 int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
                float *y, float beta, struct error *err) {
@@ -360,28 +224,37 @@ static int add_output(const struct trunk *t, const struct flow *f, uint32_t plac
     return backend_check(t->backend, t->backend->k.axpy(t->backend->dev, &add), "axpy", err);
 }
 
-/* out may be a->mid: then the layer works in place. */
-static int layer_forward(const struct trunk *t, size_t index, struct work *w, const struct acts *a, float *out,
-                         const struct flow *f, struct error *err) {
+/* Everything of a layer up to the product that down takes: then a backward pass has what it needs. */
+int layer_inside(const struct trunk *t, size_t index, struct work *w, const struct flow *f, struct error *err) {
     const struct layer *l = &t->layers[index];
+    const struct acts *a = &w->layers[index];
     struct backend *b = t->backend;
     int64_t h = t->config.hidden;
-    size_t bytes = (size_t)(f->n * h) * sizeof(float);
     struct norm_call first = {f->n, h, l->norm1, l->norm1_bias, a->x, w->xn, a->rstd1, a->mean1};
     struct norm_call second = {f->n, h, l->norm2, l->norm2_bias, a->mid, w->xn, a->rstd2, a->mean2};
 
     if (run_norm(t, &first, err) || project(t, l, a, w->xn, f, err) || attend(t, a, f, index, err))
         return -1;
-    if (a->mid != a->x && backend_copy(b, a->mid, a->x, bytes, err))
+    if (a->mid != a->x && backend_copy(b, a->mid, a->x, (size_t)(f->n * h) * sizeof(float), err))
         return -1;
     if (add_output(t, f, PLACE_ATTENTION + 2 * (uint32_t)index, l->o, l->o_bias, a->att, w->xn, a->mid, err) ||
         run_norm(t, &second, err))
         return -1;
     if (l->gate && run_linear(t, l->gate, l->gate_bias, f->n, w->xn, a->gate, 0, err))
         return -1;
-    if (run_linear(t, l->up, l->up_bias, f->n, w->xn, a->up, 0, err) || run_activation(t, a, f->n, w->act, err))
+    return run_linear(t, l->up, l->up_bias, f->n, w->xn, a->up, 0, err);
+}
+
+/* out may be the layer's mid: then it works in place. */
+static int layer_forward(const struct trunk *t, size_t index, struct work *w, float *out, const struct flow *f,
+                         struct error *err) {
+    const struct layer *l = &t->layers[index];
+    const struct acts *a = &w->layers[index];
+    size_t bytes = (size_t)(f->n * t->config.hidden) * sizeof(float);
+
+    if (layer_inside(t, index, w, f, err) || run_activation(t, a, f->n, w->act, err))
         return -1;
-    if (out != a->mid && backend_copy(b, out, a->mid, bytes, err))
+    if (out != a->mid && backend_copy(t->backend, out, a->mid, bytes, err))
         return -1;
     return add_output(t, f, PLACE_MLP + 2 * (uint32_t)index, l->down, l->down_bias, w->act, w->xn, out, err);
 }
@@ -433,16 +306,11 @@ static int embed(const struct trunk *t, const struct work *w, const struct flow 
 }
 
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
-    float *out = w->layers[0].x;
-
-    if (embed(t, w, f, out, err))
+    if (embed(t, w, f, w->layers[0].x, err))
         return -1;
-    for (size_t i = 0; i < t->nlayers; i++) {
-        if (w->keep)
-            out = i + 1 < t->nlayers ? w->layers[i + 1].x : w->out;
-        if (layer_forward(t, i, w, &w->layers[w->keep ? i : 0], out, f, err))
+    for (size_t i = 0; i < t->nlayers; i++)
+        if (layer_forward(t, i, w, i + 1 < t->nlayers ? w->layers[i + 1].x : w->out, f, err))
             return -1;
-    }
-    struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, out, w->hidden, w->rstd, w->mean};
+    struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, w->hidden, w->rstd, w->mean};
     return run_norm(t, &last, err);
 }

@@ -26,21 +26,30 @@ struct acts {
     float *gate, *up;    /* [n][i] before the activation; an ungated MLP has only up */
 };
 
-/* Arrays for up to `capacity` rows, in one allocation. */
+/* How much of a forward pass stays for the backward pass: nothing; what enters each layer, whose inside is computed again
+ * (gradient checkpointing); all of struct acts. */
+enum keep { KEEP_NOTHING, KEEP_INPUTS, KEEP_ALL };
+
+/* The arrays of one pass over n rows. `kept` ones stay until the backward pass is done, `scratch` is used by one call at a
+ * time; arrays that are never in use together lie over each other. */
 struct work {
-    float *slab;
-    int64_t capacity;
-    uint64_t bytes;
-    bool keep;
-    struct acts *layers;  /* keep: one a layer; else one in all */
+    enum keep keep;
+    struct acts *layers;  /* [layers]; what is not kept is one set for all */
     float *xn, *act;      /* [n][h], [n][i] */
     float *out;           /* [n][h] leaving the last layer */
     float *rstd, *mean;   /* of the final norm */
-    float *hidden;        /* [n][h] */
+    float *hidden;        /* [n][h]; of KEEP_NOTHING in scratch */
     /* backward only */
-    float *dhidden, *dx, *dxn; /* [n][h] */
+    float *dx;            /* [n][h] kept: the gradient of hidden, which the heads add to, then of what enters each layer */
+    float *dxn;           /* [n][h] */
     float *datt, *dq, *dk, *dv, *dact;
 };
+struct work_bytes {
+    uint64_t kept, scratch; /* UINT64_MAX: beyond counting */
+};
+struct work_bytes work_bytes(const struct model_config *c, uint64_t n, enum keep keep);
+/* Sets the arrays. With the same n, keep and kept, what is kept stays when scratch moves. */
+void work_lay_out(struct work *w, const struct model_config *c, uint64_t n, enum keep keep, float *kept, float *scratch);
 
 /* A cache of keys and values: per layer [rows][kv_heads * head_dim]. New rows go where `runs` (long ones) or `rows`
  * (single ones, whose place holds zeros) say. */
@@ -72,17 +81,12 @@ static inline uint32_t place_head(const struct trunk *t) {
     return 1 + 2 * (uint32_t)t->nlayers;
 }
 
-/* Makes room for n rows, keep: for the backward pass too. Contents are lost when it grows. */
-int work_reserve(struct work *w, const struct trunk *t, int64_t n, bool keep, struct error *err);
-void work_free(struct work *w, const struct trunk *t);
-
-/* Leaves the normed states in w->hidden; with w->keep, what the backward pass needs in w->layers. */
+/* Leaves the normed states in w->hidden, and in w->layers what w->keep says. */
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
-/* From w->dhidden to the gradients of all parameters (added). Uses up w->layers. */
+/* From w->dx to the gradients of all parameters (added). Uses up w->layers. */
 int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
-
-/* Bytes of workspace for n rows. */
-uint64_t transformer_bytes(const struct model_config *c, uint64_t n, bool keep);
+/* The forward pass of a layer from its x to its gate and up. */
+int layer_inside(const struct trunk *t, size_t index, struct work *w, const struct flow *f, struct error *err);
 
 /* Kernel calls on dense rows: ld is the number of columns everywhere. */
 int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,

@@ -100,6 +100,7 @@ int backend_open(const struct rein_plugin *plugin, const void *config, const str
 void backend_close(struct backend *b) {
     if (!b)
         return;
+    backend_scratch_free(b);
     b->ops->close(b->dev);
     host_free(b->host);
     free(b);
@@ -122,6 +123,7 @@ void *backend_alloc(struct backend *b, size_t count, size_t size, struct error *
         error_nomem(err, "a size beyond the address space");
         return NULL;
     }
+    b->allocations++;
     if (backend_check(b, b->ops->alloc(b->dev, bytes, &ptr), "alloc", err))
         return NULL;
     return ptr;
@@ -130,6 +132,29 @@ void *backend_alloc(struct backend *b, size_t count, size_t size, struct error *
 void backend_free(struct backend *b, void *ptr) {
     if (ptr)
         b->ops->free(b->dev, ptr);
+}
+
+void *backend_scratch(struct backend *b, size_t bytes, const void *user, struct error *err) {
+    if (!b->scratch || bytes > b->scratch_bytes) {
+        backend_scratch_free(b);
+        b->scratch = backend_alloc(b, bytes, 1, err);
+        if (!b->scratch)
+            return NULL;
+        b->scratch_bytes = bytes;
+    }
+    b->scratch_user = user;
+    return b->scratch;
+}
+
+bool backend_scratch_held(const struct backend *b, const void *user) {
+    return b->scratch_user == user;
+}
+
+void backend_scratch_free(struct backend *b) {
+    backend_free(b, b->scratch);
+    b->scratch = NULL;
+    b->scratch_bytes = 0;
+    b->scratch_user = NULL;
 }
 
 int backend_zero(struct backend *b, void *device, size_t bytes, struct error *err) {

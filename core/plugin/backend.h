@@ -19,6 +19,10 @@ struct backend {
     bool host_memory;
     struct host_instance *host;    /* keeps the last failure's text */
     const void *config;
+    uint64_t allocations;          /* calls of backend_alloc so far */
+    void *scratch;
+    size_t scratch_bytes;
+    const void *scratch_user;
 };
 
 /* Probes and opens the plugin. `config` is its option block from params_bind, which must outlive the backend (NULL
@@ -33,6 +37,11 @@ int backend_check(struct backend *b, rein_status status, const char *what, struc
 /* Not zeroed; NULL with an error. */
 void *backend_alloc(struct backend *b, size_t count, size_t size, struct error *err);
 void backend_free(struct backend *b, void *ptr);
+/* Memory that everything on a backend takes turns with: temporaries, passes that keep nothing, sampling. At least `bytes`;
+ * what lies in it is the user's until somebody takes it. It grows, and stays until backend_scratch_free or backend_close. */
+void *backend_scratch(struct backend *b, size_t bytes, const void *user, struct error *err);
+bool backend_scratch_held(const struct backend *b, const void *user); /* since it took it, has nobody else? */
+void backend_scratch_free(struct backend *b);
 int backend_zero(struct backend *b, void *device, size_t bytes, struct error *err);
 /* `host` stays unchanged until the next backend_sync. */
 int backend_upload(struct backend *b, void *device, const void *host, size_t bytes, struct error *err);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/sampler.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define CACHE_LIMIT ((uint64_t)2 << 30) /* bytes of cache when the request leaves the number of slots open */
+
+/* Tokens that a completion of this prompt may have: the context ends somewhere. */
+static uint32_t completion_limit(const struct sampler *d, uint32_t prompt) {
+    int64_t room = d->trunk->config.positions;
+
+    if (room <= 0)
+        return d->request->max_tokens;
+    room -= prompt_length(d->request, prompt);
+    return room < d->request->max_tokens ? (uint32_t)room : d->request->max_tokens;
+}
+
+static int alloc_results(struct sampler *d, uint32_t count, struct error *err) {
+    d->begin = mem_zeros((size_t)count + 1, sizeof(*d->begin));
+    d->length = mem_zeros(count, sizeof(*d->length));
+    d->ended = mem_zeros(count, 1);
+    if (!d->begin || !d->length || !d->ended)
+        return error_nomem(err, "completions");
+    for (uint32_t c = 0; c < count; c++)
+        d->begin[c + 1] = d->begin[c] + completion_limit(d, c / d->request->group);
+    if (d->begin[count] > UINT32_MAX)
+        return error_input(err, "%llu tokens in one generation are too many", (unsigned long long)d->begin[count]);
+    d->result_ids = mem_array(d->begin[count], sizeof(*d->result_ids));
+    d->result_logp = mem_array(d->begin[count], sizeof(*d->result_logp));
+    return d->result_ids && d->result_logp ? 0 : error_nomem(err, "completions");
+}
+
+/* Floats of one half (keys or values) of a cache for so many slots; UINT64_MAX when it cannot be. */
+static uint64_t cache_floats(const struct sampler *d, uint32_t slots, uint64_t *rows) {
+    const struct model_config *c = &d->trunk->config;
+    uint64_t places = slots < d->request->prompts ? slots : d->request->prompts, floats;
+
+    *rows = places * d->prompt_rows + (uint64_t)slots * d->slot_rows;
+    if (*rows > INT32_MAX ||
+        __builtin_mul_overflow(*rows, (uint64_t)(c->layers * c->kv_heads * c->head_dim), &floats) ||
+        floats > SIZE_MAX / 16)
+        return UINT64_MAX;
+    return floats;
+}
+
+/* Rows of the largest batch that goes through the trunk: prompts together, or a token of every slot. */
+static uint64_t batch_rows(const struct sampler *d, uint32_t slots) {
+    const struct generate_request *r = d->request;
+    uint64_t prompts = r->offset[r->prompts], most = d->prompt_rows > PREFILL_TOKENS ? d->prompt_rows : PREFILL_TOKENS;
+
+    most = prompts < most ? prompts : most;
+    return most > slots ? most : slots;
+}
+
+static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64_t floats, struct error *err) {
+    const struct model_config *c = &d->trunk->config;
+    const uint64_t places = slots < d->request->prompts ? slots : d->request->prompts, h = (uint64_t)c->hidden;
+    const uint64_t work = work_bytes(c, batch_rows(d, slots), KEEP_NOTHING).scratch;
+    const uint64_t small = ((places + slots) * h + 2 * (uint64_t)slots + 15) / 16 * 16;
+    float *f;
+
+    floats = (floats + 15) / 16 * 16;
+    if (work > SIZE_MAX / 8 || small > SIZE_MAX / 64)
+        return error_nomem(err, "workspace of generation");
+    f = backend_scratch(d->backend, (size_t)((2 * floats + small) * sizeof(float) + work), d, err);
+    if (!f)
+        return -1;
+    d->cache = (struct kv_cache){.k = f, .v = f + floats, .rows = (int64_t)rows, .width = c->kv_heads * c->head_dim};
+    d->prompt_hidden = f + 2 * floats;
+    d->first_hidden = d->prompt_hidden + places * h;
+    d->drawn_logp = d->first_hidden + (uint64_t)slots * h;
+    d->drawn_ids = (int32_t *)(void *)(d->drawn_logp + slots);
+    d->work_memory = f + 2 * floats + small;
+    d->nslots = slots;
+    d->nplaces = (uint32_t)places;
+    return 0;
+}
+
+static int alloc_cache(struct sampler *d, uint32_t count, struct error *err) {
+    const struct generate_request *r = d->request;
+    uint32_t slots = r->slots && r->slots < count ? r->slots : count;
+    uint64_t rows, floats;
+
+    for (uint32_t i = 0; i < r->prompts; i++) {
+        uint32_t n = prompt_length(r, i), limit = completion_limit(d, i);
+
+        d->prompt_rows = n > d->prompt_rows ? n : d->prompt_rows;
+        d->slot_rows = limit > d->slot_rows ? limit : d->slot_rows;
+    }
+    for (;; slots = (slots + 1) / 2) {
+        bool last = slots == 1;
+
+        floats = cache_floats(d, slots, &rows);
+        if (floats == UINT64_MAX && last)
+            return error_nomem(err, "cache of keys and values");
+        if (floats == UINT64_MAX || (!r->slots && !last && floats * 8 > CACHE_LIMIT))
+            continue;
+        if (take_scratch(d, slots, rows, floats, last ? err : NULL) == 0)
+            return 0;
+        if (last)
+            return error_prefix(err, "cache of keys and values");
+    }
+}
+
+static int alloc_slots(struct sampler *d, struct error *err) {
+    d->work.layers = mem_zeros(d->trunk->nlayers, sizeof(*d->work.layers));
+    d->places = mem_zeros(d->nplaces, sizeof(*d->places));
+    d->slots = mem_zeros(d->nslots, sizeof(*d->slots));
+    d->active = mem_zeros(d->nslots, sizeof(*d->active));
+    return d->work.layers && d->places && d->slots && d->active ? 0 : error_nomem(err, "slots of generation");
+}
+
+int sampler_run(struct sampler *d, const struct flow *f, struct error *err) {
+    work_lay_out(&d->work, &d->trunk->config, (uint64_t)f->n, KEEP_NOTHING, NULL, d->work_memory);
+    return transformer_forward(d->trunk, &d->work, f, err);
+}
+
+int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
+    if (n <= d->batch_capacity)
+        return 0;
+    free(d->ids);
+    free(d->positions);
+    free(d->targets);
+    free(d->out_ids);
+    free(d->rows);
+    free(d->segments);
+    free(d->runs);
+    free(d->u);
+    free(d->out_logp);
+    d->batch_capacity = 0;
+    d->ids = mem_array(n, sizeof(*d->ids));
+    d->positions = mem_array(n, sizeof(*d->positions));
+    d->targets = mem_array(n, sizeof(*d->targets));
+    d->out_ids = mem_array(n, sizeof(*d->out_ids));
+    d->rows = mem_array(n, sizeof(*d->rows));
+    d->segments = mem_array(n, sizeof(*d->segments));
+    d->runs = mem_array(n, sizeof(*d->runs));
+    d->u = mem_array(n, sizeof(*d->u));
+    d->out_logp = mem_array(n, sizeof(*d->out_logp));
+    if (!d->ids || !d->positions || !d->targets || !d->out_ids || !d->rows || !d->segments || !d->runs || !d->u ||
+        !d->out_logp)
+        return error_nomem(err, "batch of generation");
+    d->batch_capacity = n;
+    return 0;
+}
+
+void sampler_free(struct sampler *d) {
+    for (uint32_t i = 0; d->slots && i < d->nslots; i++)
+        buffer_free(&d->slots[i].text);
+    free(d->work.layers);
+    free(d->places);
+    free(d->slots);
+    free(d->active);
+    free(d->banned);
+    free(d->ids);
+    free(d->positions);
+    free(d->targets);
+    free(d->out_ids);
+    free(d->rows);
+    free(d->segments);
+    free(d->runs);
+    free(d->u);
+    free(d->out_logp);
+    free(d->begin);
+    free(d->length);
+    free(d->ended);
+    free(d->result_ids);
+    free(d->result_logp);
+}
+
+int sampler_open(struct sampler *d, uint32_t count, struct error *err) {
+    return alloc_results(d, count, err) || alloc_cache(d, count, err) || alloc_slots(d, err) ? -1 : 0;
+}
