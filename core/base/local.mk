@@ -7,6 +7,7 @@ core_libcore_la_SOURCES += \
 	core/base/memlimit.c core/base/memlimit.h \
 	core/base/mempeak.c core/base/mempeak.h \
 	core/base/node.c core/base/node.h \
+	core/base/pages.c core/base/pages.h \
 	core/base/rng.c core/base/rng.h \
 	core/base/suggest.c core/base/suggest.h \
 	core/base/utf8.c core/base/utf8.h \

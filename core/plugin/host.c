@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pages.h"
 #include "plugin/loader.h"
 #include "plugin/params.h"
 
@@ -12,12 +13,12 @@
 
 static void *host_alloc(void *ctx, size_t bytes) {
     (void)ctx;
-    return mem_aligned(bytes, 1);
+    return pages_alloc(bytes);
 }
 
 static void host_release(void *ctx, void *ptr) {
     (void)ctx;
-    free(ptr);
+    pages_free(ptr);
 }
 
 static void host_log(void *ctx, uint32_t level, const char *text) {

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/pages.h"
 #include "base/rng.h"
 #include "base/suggest.h"
 #include "base/utf8.h"
@@ -23,6 +24,38 @@ START_TEST(sizes_are_checked) {
     ck_assert_uint_eq(out, 42);
     ck_assert(!size_add((size_t)-1, 1, &out));
     ck_assert_ptr_null(mem_array((size_t)1 << 62, 8));
+}
+END_TEST
+
+/* Pieces of all sizes, freed in another order than they came: none touches another, each is where vectors want it. */
+START_TEST(pages_stay_apart) {
+    enum { PIECES = 60, ROUNDS = 400 };
+    static const size_t sizes[] = {1, 1000, 131071, 131072, 700000, 3538944, 20000000};
+    struct { unsigned char *at; size_t bytes; } piece[PIECES] = {{0}};
+
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        const uint32_t i = round * 37 % PIECES, mark = i + 1;
+
+        if (piece[i].at) {
+            ck_assert_uint_eq(piece[i].at[0], mark);
+            ck_assert_uint_eq(piece[i].at[piece[i].bytes / 2], mark);
+            ck_assert_uint_eq(piece[i].at[piece[i].bytes - 1], mark);
+        }
+        pages_free(piece[i].at);
+        piece[i].bytes = sizes[round * 13 / 3 % (sizeof(sizes) / sizeof(*sizes))];
+        piece[i].at = pages_alloc(piece[i].bytes);
+        ck_assert_ptr_nonnull(piece[i].at);
+        ck_assert_uint_eq((uintptr_t)piece[i].at % 64, 0);
+        piece[i].at[0] = piece[i].at[piece[i].bytes / 2] = piece[i].at[piece[i].bytes - 1] = (unsigned char)mark;
+    }
+    for (uint32_t i = 0; i < PIECES; i++) {
+        ck_assert_uint_eq(piece[i].at[0], i + 1);
+        ck_assert_uint_eq(piece[i].at[piece[i].bytes - 1], i + 1);
+        pages_free(piece[i].at);
+    }
+    pages_free(NULL);
+    ck_assert_ptr_null(pages_alloc(SIZE_MAX));
+    ck_assert_ptr_null(pages_alloc(SIZE_MAX / 2));
 }
 END_TEST
 
@@ -176,6 +209,7 @@ int main(void) {
     TCase *t = tcase_create("base");
 
     tcase_add_test(t, sizes_are_checked);
+    tcase_add_test(t, pages_stay_apart);
     tcase_add_test(t, errors_carry_place_and_kind);
     tcase_add_test(t, philox_matches_published_vectors);
     tcase_add_test(t, normal_values_have_their_moments);

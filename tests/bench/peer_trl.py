@@ -280,7 +280,7 @@ def trl_trainer(options, work, folder):
         tokens = token_counts(options, folder, work)
     else:
         def rule(completions, **columns):
-            return [float(re.search(PATTERN, text) is not None) for text in completions]
+            return [float(re.search(PATTERN, turns[0]["content"]) is not None) for turns in completions]
         settings = trl_settings(options, folder, 16)
         settings.update(gradient_accumulation_steps=1, num_generations=8, max_completion_length=RESPONSE, beta=0.04,
                         temperature=1.0)
