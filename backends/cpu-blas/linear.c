@@ -42,7 +42,8 @@ rein_status cpu_linear_dw(void *dev, const struct rein_linear_dw *a) {
 
     if (a->m == 0)
         return REIN_OK;
-    gemm_run(dev, &g);
+    if (a->dw)
+        gemm_run(dev, &g);
     if (a->dbias)
         parallel_ranges(dev, a->rows, 256, sum_columns, &sums);
     return REIN_OK;

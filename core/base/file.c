@@ -17,7 +17,7 @@
 static const unsigned char nothing[1];
 
 /* O_NONBLOCK so that opening a FIFO returns and can be refused instead of hanging. */
-static int open_regular(const char *path, size_t *length, struct error *err) {
+static int open_regular(const char *path, size_t *length, struct file_identity *of, struct error *err) {
     struct stat st;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
@@ -33,13 +33,15 @@ static int open_regular(const char *path, size_t *length, struct error *err) {
         return error_input(err, "%s: is %s, not a regular file", path, S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
     }
     *length = (size_t)st.st_size;
+    if (of)
+        *of = (struct file_identity){st.st_dev, st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
     return fd;
 }
 
 int file_map_open(const char *path, struct file_map *map, struct error *err) {
     size_t length;
     void *data;
-    const int fd = open_regular(path, &length, err);
+    const int fd = open_regular(path, &length, &map->of, err);
 
     if (fd < 0)
         return -1;
@@ -65,10 +67,18 @@ void file_map_close(struct file_map *map) {
     map->length = 0;
 }
 
+void file_map_forget(const struct file_map *map, size_t first, size_t length) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t begin = first / page * page;
+
+    if (first < map->length && length <= map->length - first && length > 0)
+        madvise((void *)(uintptr_t)(map->data + begin), first + length - begin, MADV_DONTNEED);
+}
+
 char *file_read(const char *path, size_t limit, size_t *length, struct error *err) {
     size_t size, got = 0;
     char *text;
-    const int fd = open_regular(path, &size, err);
+    const int fd = open_regular(path, &size, NULL, err);
 
     if (fd < 0)
         return NULL;

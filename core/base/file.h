@@ -15,9 +15,15 @@
 struct file_map {
     const unsigned char *data;
     size_t length;
+    struct file_identity {
+        uint64_t device, inode;
+        int64_t seconds, nanoseconds; /* of its last change */
+    } of;
 };
 int file_map_open(const char *path, struct file_map *map, struct error *err);
 void file_map_close(struct file_map *map);
+/* The bytes will not be needed for a while: what is read of them no longer counts as this process's memory. */
+void file_map_forget(const struct file_map *map, size_t first, size_t length);
 
 /* The whole of a regular file of at most `limit` bytes, NUL-terminated; free() it. */
 char *file_read(const char *path, size_t limit, size_t *length, struct error *err);

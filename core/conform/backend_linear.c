@@ -52,17 +52,18 @@ static void backward(struct rig *r, int64_t m, int64_t rows, int64_t cols, int d
     rig_end(r);
 }
 
+/* i < 0: of the bias alone, beside a frozen weight */
 static void weight_gradient(struct rig *r, int64_t m, int64_t rows, int64_t cols, int i) {
-    struct variant v = vary(i);
+    struct variant v = i < 0 ? (struct variant){.gap = 3, .bias = true} : vary(i);
     struct array *dy, *x, *dw, *dbias;
 
     rig_begin(r, "linear_dw m=%d rows=%d cols=%d gap=%d", (int)m, (int)rows, (int)cols, (int)v.gap);
     dy = rig_array(r, RIG_IN, m, rows, rows + v.gap, REIN_F32);
     x = rig_array(r, RIG_IN, m, cols, cols + v.gap, REIN_F32);
-    dw = rig_array(r, RIG_BOTH, rows, cols, cols + v.gap, REIN_F32);
+    dw = i < 0 ? NULL : rig_array(r, RIG_BOTH, rows, cols, cols + v.gap, REIN_F32);
     dbias = v.bias ? rig_array(r, RIG_BOTH, 1, rows, rows, REIN_F32) : NULL;
     for (int side = 0; side < RIG_SIDES; side++) {
-        struct rein_linear_dw a = {.m = m, .rows = rows, .cols = cols, .lddy = dy->ld, .ldx = x->ld, .lddw = dw->ld,
+        struct rein_linear_dw a = {.m = m, .rows = rows, .cols = cols, .lddy = dy->ld, .ldx = x->ld, .lddw = cols + v.gap,
                                    .dy = rig_at(dy, side), .x = rig_at(x, side), .dw = rig_at(dw, side),
                                    .dbias = rig_at(dbias, side)};
         RIG_CALL(r, side, linear_dw, &a);
@@ -129,6 +130,8 @@ void check_linear(struct rig *r) {
     for (int64_t m = 1; m <= 33; m++)
         weight_gradient(r, m, 41, 30 + m, (int)m);
     weight_gradient(r, 500, 50, 40, 0);
+    for (int64_t m = 0; m <= 64; m += 16)
+        weight_gradient(r, m, 300, 40, -1);
     rig_report(r, "linear_dw");
     for (int dtype = 0; dtype < 3; dtype++)
         for (int64_t m = 1; m <= 64; m *= 4)

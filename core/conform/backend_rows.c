@@ -117,6 +117,7 @@ static void activation(struct rig *r, uint32_t kind, int64_t n, int64_t cols, bo
     if (gated)
         up = rig_array(r, RIG_IN, n, cols, ld, REIN_F32);
     y = rig_array(r, RIG_OUT, n, cols, cols + 1, REIN_F32);
+    y->scale = 1e-6; /* an element alone, far out in gelu's tail, is nothing but rounding */
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_activation a = {.kind = kind, .n = n, .cols = cols, .ldgate = ld, .ldup = ld, .ldy = y->ld,
                                     .gate = rig_at(gate, side), .up = rig_at(up, side), .y = rig_at(y, side)};
@@ -132,6 +133,7 @@ static void activation(struct rig *r, uint32_t kind, int64_t n, int64_t cols, bo
     if (gated)
         dup = in_place ? up : rig_array(r, RIG_OUT, n, cols, ld, REIN_F32);
     dy = rig_array(r, RIG_IN, n, cols, cols + 2, REIN_F32);
+    dgate->scale = 1e-6;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_activation_dx a = {.kind = kind, .n = n, .cols = cols, .ldgate = ld, .ldup = ld, .lddy = dy->ld,
                                        .gate = rig_at(gate, side), .up = rig_at(up, side), .dy = rig_at(dy, side),

@@ -17,6 +17,8 @@ int run_linear_dw(const struct trunk *t, struct model_param *w, const struct mod
         .dbias = param_grad(bias),
     };
 
+    if (!a.dw && !a.dbias) /* frozen */
+        return 0;
     return backend_check(t->backend, t->backend->k.linear_dw(t->backend->dev, &a), "linear_dw", err);
 }
 
@@ -188,6 +190,8 @@ static int look_up_back(const struct trunk *t, const struct work *w, const struc
         .scale = scale,
     };
 
+    if (!a.dw)
+        return 0;
     return backend_check(t->backend, t->backend->k.embedding_dw(t->backend->dev, &a), "embedding_dw", err);
 }
 
@@ -196,10 +200,12 @@ int transformer_backward(const struct trunk *t, struct work *w, const struct flo
 
     if (norm_back(t, &last, w->dx, w->dx, 0, err))
         return -1;
-    for (size_t i = t->nlayers; i-- > 0;)
-        if ((w->keep == KEEP_INPUTS && layer_inside(t, i, w, f, err)) || mlp_back(t, i, w, f, err) ||
-            attention_back(t, i, w, f, err))
+    for (int64_t i = (int64_t)t->nlayers - 1; i >= 0 && i >= t->first_trained; i--)
+        if ((w->keep == KEEP_INPUTS && layer_inside(t, (size_t)i, w, f, err)) || mlp_back(t, (size_t)i, w, f, err) ||
+            attention_back(t, (size_t)i, w, f, err))
             return -1;
+    if (t->first_trained >= 0)
+        return 0;
     if (flow_drops(f) && flow_drop(t, f, PLACE_EMBEDDING, w->dx, w->dx, err))
         return -1;
     if (t->positions && look_up_back(t, w, t->positions, f->n, f->positions, 1.0f, err))

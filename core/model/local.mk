@@ -13,7 +13,7 @@ core_libcore_la_SOURCES += \
 	core/model/tensors.c core/model/tensors.h \
 	core/model/model.c core/model/model.h core/model/model_save.c core/model/same.c \
 	core/model/trunk.h \
-	core/model/weights.c core/model/weights.h \
+	core/model/param.c core/model/param.h core/model/weights.c core/model/weights.h core/model/freeze.c \
 	core/model/transformer.c core/model/transformer.h core/model/backward.c core/model/workspace.c \
 	core/model/packing.c core/model/packing.h \
 	core/model/pass.c core/model/pass.h \

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/dtype.h"
+#include "model/param.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 
@@ -14,9 +15,34 @@
 
 enum { HEAD_NUMBER = 1000000 }; /* the head's tensor number for RNG_INIT, past every trunk's */
 
+/* Frozen trunks that lie in files, so that models of the same files share one. Models are opened and closed by the main
+ * thread alone. */
+static struct trunk *frozen_trunks;
+
+static void leave_list(const struct trunk *t) {
+    struct trunk **at = &frozen_trunks;
+
+    while (*at && *at != t)
+        at = &(*at)->next;
+    if (*at)
+        *at = t->next;
+}
+
+/* One that `source`, whose weights are in `file`, can be a view of; or NULL. */
+static struct trunk *find_frozen(const struct backend *b, const struct model_source *source,
+                                 const struct tensors *file) {
+    struct trunk *t = frozen_trunks;
+
+    while (t && (t->backend != b || t->dtype != source->dtype || (source->head == MODEL_LM && !t->lm_head) ||
+                 !tensors_same(t->file, file)))
+        t = t->next;
+    return t;
+}
+
 void trunk_release(struct trunk *t) {
     if (!t || --t->references > 0)
         return;
+    leave_list(t);
     for (size_t i = 0; i < t->nparams; i++)
         param_free(t->backend, t->params[i]);
     free(t->params);
@@ -28,20 +54,22 @@ void trunk_release(struct trunk *t) {
         free(t->tokenizer_users);
     }
     config_free(&t->config);
+    tensors_close(t->file);
     free(t);
 }
 
-static struct trunk *trunk_create(struct backend *b, const char *path, bool trainable, struct error *err) {
+static struct trunk *trunk_create(struct backend *b, const struct model_source *source, struct error *err) {
     struct trunk *t = mem_zeros(1, sizeof(*t));
 
-    if (!t || (t->path = mem_strdup(path)) == NULL) {
+    if (!t || (t->path = mem_strdup(source->path)) == NULL) {
         free(t);
         error_nomem(err, "model");
         return NULL;
     }
     t->references = 1;
     t->backend = b;
-    t->trainable = trainable;
+    t->trainable = source->trainable;
+    t->dtype = source->dtype;
     return t;
 }
 
@@ -115,10 +143,13 @@ static int gguf_tokenizer(struct trunk *t, const struct tensors *file, struct er
 
 /* All that can be known, and found wrong, without reading a weight. `file` is NULL for random weights. */
 static int trunk_describe(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
+    size_t pattern;
+
     t->from_gguf = file && tensors_is_gguf(file);
     if (t->from_gguf ? tensors_config(file, &t->config, err) : config_load(source->path, &t->config, err))
         return -1;
-    if (trunk_constants(t, err) || weights_plan(t, source->head == MODEL_LM, err))
+    if (trunk_constants(t, err) || weights_plan(t, source->head == MODEL_LM, err) ||
+        trunk_freeze(t, source, &pattern, err))
         return -1;
     if (file && weights_check(t, file, err))
         return -1;
@@ -129,7 +160,18 @@ static int trunk_describe(struct trunk *t, const struct model_source *source, st
 static int trunk_fill(struct trunk *t, const struct model_source *source, struct tensors *file, struct error *err) {
     if (trunk_describe(t, source, file, err))
         return -1;
-    return file ? weights_read(t, file, err) : weights_init(t, source->seed, err);
+    if (!file)
+        return weights_init(t, source->seed, err);
+    for (size_t i = 0; i < t->nparams && !t->file; i++)
+        if (!t->trainable || t->params[i]->frozen)
+            t->file = file;
+    if (weights_read(t, file, err))
+        return -1;
+    if (!t->trainable) {
+        t->next = frozen_trunks;
+        frozen_trunks = t;
+    }
+    return 0;
 }
 
 static const char *find_head(const struct tensors *file, enum model_head head) {
@@ -163,6 +205,7 @@ static int head_fill(struct model *m, const struct model_source *source, const s
     p = m->head_param = param_create(name ? name : "score.weight", heads, t->config.hidden, true, err);
     if (!p)
         return -1;
+    p->frozen = trainable && source && freeze_names_head(source, p->name);
     if (m->head == MODEL_SCORE && name && c)
         m->standard = c->standard;
     if (!name) {
@@ -171,7 +214,7 @@ static int head_fill(struct model *m, const struct model_source *source, const s
             return -1;
         return param_random(t->backend, p, source ? source->head_seed : 0, HEAD_NUMBER, deviation, err);
     }
-    if (weights_check_one(p, file, trainable, err) || param_allocate(t->backend, p, trainable, err))
+    if (weights_check_one(p, file, trainable, 0, err) || param_allocate(t->backend, p, trainable, err))
         return -1;
     return param_read(t->backend, p, file, err) || backend_sync(t->backend, err) ? -1 : 0;
 }
@@ -185,7 +228,7 @@ int model_check(const struct model_source *source, struct model_config *config, 
     *tokenizer = NULL;
     if (!source->random && tensors_open(source->path, &file, err))
         return -1;
-    t = trunk_create(NULL, source->path, source->trainable, err);
+    t = trunk_create(NULL, source, err);
     if (t)
         rc = trunk_describe(t, source, file, err);
     if (rc == 0)
@@ -200,25 +243,45 @@ int model_check(const struct model_source *source, struct model_config *config, 
     return rc;
 }
 
+/* The trunk of a model: one that is there, or a new one. It keeps `file` open when it has to. */
+static struct trunk *open_trunk(struct backend *b, const struct model_source *source, struct tensors *file,
+                                struct error *err) {
+    struct trunk *t = file && !source->trainable ? find_frozen(b, source, file) : NULL;
+
+    if (t) {
+        t->references++;
+        return t;
+    }
+    t = trunk_create(b, source, err);
+    if (t && trunk_fill(t, source, file, err)) {
+        t->file = NULL; /* the caller's still */
+        trunk_release(t);
+        t = NULL;
+    }
+    return t;
+}
+
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err) {
     struct tensors *file = NULL;
     struct model *m;
     int rc = -1;
 
     *out = NULL;
+    if (source->trainable && source->dtype == REIN_F16)
+        return error_input(err, "%s: nothing trains in float16: its range is too small for weights and gradients",
+                           source->path);
     if (!source->random && tensors_open(source->path, &file, err))
         return -1;
     m = mem_zeros(1, sizeof(*m));
     if (!m)
         error_nomem(err, "model");
-    else if ((m->trunk = trunk_create(b, source->path, source->trainable, err)) != NULL) {
+    else if ((m->trunk = open_trunk(b, source, file, err)) != NULL) {
         m->head = source->head;
         m->random = source->random;
-        rc = trunk_fill(m->trunk, source, file, err);
-        if (rc == 0 && m->head != MODEL_LM)
-            rc = head_fill(m, source, file, &m->trunk->config, source->trainable, err);
+        rc = m->head != MODEL_LM ? head_fill(m, source, file, &m->trunk->config, source->trainable, err) : 0;
     }
-    tensors_close(file);
+    if (!m || !m->trunk || m->trunk->file != file)
+        tensors_close(file);
     if (rc)
         model_close(m);
     else
@@ -283,6 +346,7 @@ static int trunk_clone(const struct trunk *from, struct trunk *to, struct error 
 
 int model_clone_frozen(const struct model *m, struct model **out, struct error *err) {
     const struct trunk *from = m->trunk;
+    const struct model_source source = {.path = from->path, .dtype = from->dtype};
     struct model *copy = mem_zeros(1, sizeof(*copy));
     struct model_param *p;
 
@@ -290,7 +354,7 @@ int model_clone_frozen(const struct model *m, struct model **out, struct error *
     if (!copy)
         return error_nomem(err, "model");
     copy->head = m->head;
-    copy->trunk = trunk_create(from->backend, from->path, false, err);
+    copy->trunk = trunk_create(from->backend, &source, err);
     if (!copy->trunk || trunk_clone(from, copy->trunk, err))
         goto fail;
     if (m->head_param) {

@@ -23,7 +23,11 @@ struct model_source {
     enum model_head head;    /* SCORE: read from score.weight, else normal(0, 1/sqrt(hidden+1)); VALUE: from value.weight
                                 or score.weight, else 0 */
     uint32_t heads;          /* SCORE: how many there must be, or are drawn; 0: as many as the file has, else 1 */
-    bool trainable;          /* float32 weights and gradients; else weights stay in their file's dtype */
+    bool trainable;          /* with gradients */
+    uint32_t dtype;          /* of matrices in memory, REIN_*; 0: frozen ones as their file has them, others float32. What
+                                trains in REIN_BF16 has float32 masters beside it; nothing trains in REIN_F16 */
+    const char *const *freeze; /* trainable: patterns of what does not train, see model_check_freeze */
+    size_t nfreeze;
 };
 
 /* Where a parameter lies in a file: all of a tensor, or one of several that share it (a fused q, k and v). */
@@ -39,8 +43,12 @@ struct model_param {
     char *name;              /* the tensor's; "…attn.c_attn.q.weight" for a part of one */
     struct param_place place;
     struct rein_weight w;    /* vectors: rows = 1 */
-    float *grad;             /* device [rows * cols], NULL when frozen */
+    float *grad;             /* device [rows * cols], NULL when it does not train */
     bool decay;              /* weight decay applies (not to biases and norm weights) */
+    float *master;           /* device, float32: what training updates, where w is narrower and follows it; else NULL */
+    bool mapped;             /* w.data lies in the mapped file: read only, aligned to its elements alone */
+    bool frozen;             /* does not train although its model does */
+    int32_t layer;           /* -1: in none */
     uint32_t file_dtype;     /* written back in this dtype */
 };
 
@@ -51,6 +59,13 @@ struct model;
  * and shapes of the tensors. The caller frees *config (config_free) and *tokenizer (NULL when there is none). */
 int model_check(const struct model_source *source, struct model_config *config, struct tokenizer **tokenizer,
                 struct error *err);
+/* Do the patterns of source->freeze fit a model of this configuration? A pattern is one of the words
+ *   embedding (learned positions too; the language model head when it is tied), lm_head, norms, biases, trunk (all but a
+ *   score or value head), layers.N, layers.A-B
+ * or a glob (fnmatch) over names of parameters, with or without their "model." or "transformer.". One that names nothing
+ * is an error, as is leaving nothing to train. *which: the number of the pattern at fault, nfreeze when it is all. */
+int model_check_freeze(const struct model_config *c, const struct model_source *source, size_t *which,
+                       struct error *err);
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err);
 /* Another view on the same trunk (critic: {share: policy}); `source` gives the head, may be NULL. */
 int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
@@ -77,6 +92,12 @@ bool model_same_trunk(const struct model *a, const struct model *b);
 size_t model_params(const struct model *m);
 struct model_param *model_param(const struct model *m, size_t index);
 int model_zero_grad(struct model *m, struct error *err);
+/* The float32 weights of a parameter that trains. */
+static inline float *param_master(const struct model_param *p) {
+    return p->master ? p->master : p->w.data;
+}
+/* After the masters changed: the weights become the rounded masters. Nothing happens where there are none. */
+int param_round(struct backend *b, struct model_param *p, struct error *err);
 /* Call after weights changed, so that backends repack and tied copies follow. */
 void model_touch(struct model *m);
 

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/dtype.h"
-#include "model/weights.h"
+#include "model/param.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,37 +141,100 @@ static size_t parts_of(const struct model_param *const *list, size_t n) {
     return k;
 }
 
-static int put_whole(struct tensors_writer *w, struct backend *b, const struct model_param *p, struct error *err) {
-    void *x = param_values(b, p, err);
-    int rc = x ? tensors_put(w, x, param_count(p), p->w.dtype, err) : -1;
+/* What is written: of what trains the float32 weights, of what does not what the file has that it was read from. */
+struct origin {
+    const struct model *model;
+    const struct trunk *trunk;
+    struct tensors_writer *writer;
+    uint32_t dtype;
+};
 
-    free(x);
-    return rc;
+static int take_piece(void *ctx, const void *host, size_t count, struct error *err) {
+    const struct origin *o = ctx;
+
+    return tensors_put(o->writer, host, count, o->dtype, err);
+}
+
+/* A head may come from another file than the trunk. */
+static bool lies_in_file(const struct origin *o, const struct model_param *p) {
+    return o->trunk->file && !p->grad && p != o->model->head_param;
+}
+
+/* A whole tensor as it is in the file, in the dtype that is written. */
+static int put_file(const struct origin *o, const struct model_param *p, uint64_t count, struct error *err) {
+    enum { PIECE = 1 << 16 };
+    const struct tensor_info *info = tensors_find(o->trunk->file, param_file_name(p));
+    const size_t size = dtype_width(p->file_dtype);
+    void *piece = mem_array(PIECE, size);
+    int rc = piece ? 0 : error_nomem(err, p->name);
+
+    for (uint64_t at = 0; rc == 0 && at < count; at += PIECE) {
+        const uint64_t n = count - at < PIECE ? count - at : PIECE;
+
+        rc = tensors_read(o->trunk->file, info, at, n, p->file_dtype, piece, err) ||
+             tensors_put(o->writer, piece, n, p->file_dtype, err);
+    }
+    free(piece);
+    tensors_forget(o->trunk->file, info);
+    return rc ? -1 : 0;
+}
+
+static int put_whole(struct origin *o, const struct model_param *p, struct error *err) {
+    if (lies_in_file(o, p))
+        return put_file(o, p, param_count(p), err);
+    o->dtype = p->master ? REIN_F32 : p->w.dtype;
+    return backend_each_piece(o->trunk->backend, p->master ? (void *)p->master : p->w.data, (size_t)param_count(p),
+                              dtype_width(o->dtype), take_piece, o, err);
+}
+
+/* A part among the elements of its tensor, as float32. */
+struct part {
+    const struct model_param *param;
+    float *all;
+    uint64_t at; /* elements done */
+    uint32_t dtype;
+};
+
+static int place_piece(void *ctx, const void *host, size_t count, struct error *err) {
+    struct part *x = ctx;
+    const size_t size = dtype_width(x->dtype);
+
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        dtype_convert((const unsigned char *)host + i * size, x->dtype, &x->all[param_file_index(x->param, x->at + i)],
+                      REIN_F32, 1);
+    x->at += count;
+    return 0;
 }
 
 /* One tensor from its parts, in the file's order of elements. */
-static int put_parts(struct tensors_writer *w, struct backend *b, const struct model_param *const *list, size_t parts,
-                     struct error *err) {
-    const size_t size = dtype_width(list[0]->w.dtype);
+static int put_parts(struct origin *o, const struct model_param *const *list, size_t parts, struct error *err) {
     uint64_t total = 0;
-    unsigned char *all;
+    bool some = false;
+    float *all;
     int rc = 0;
 
-    for (size_t k = 0; k < parts; k++)
+    for (size_t k = 0; k < parts; k++) {
         total += param_count(list[k]);
-    all = mem_array(total, size);
+        some = some || lies_in_file(o, list[k]);
+    }
+    all = mem_array(total, sizeof(*all));
     if (!all)
         return error_nomem(err, list[0]->place.tensor);
+    /* some parts may be frozen and others not: the file first, what trains over it */
+    if (some)
+        rc = tensors_read(o->trunk->file, tensors_find(o->trunk->file, param_file_name(list[0])), 0, total, REIN_F32, all,
+                          err);
     for (size_t k = 0; rc == 0 && k < parts; k++) {
-        unsigned char *x = param_values(b, list[k], err);
+        const struct model_param *p = list[k];
+        struct part x = {.param = p, .all = all, .dtype = p->master ? REIN_F32 : p->w.dtype};
 
-        rc = x ? 0 : -1;
-        for (uint64_t i = 0; rc == 0 && i < param_count(list[k]); i++)
-            memcpy(all + param_file_index(list[k], i) * size, x + i * size, size);
-        free(x);
+        if (!lies_in_file(o, p))
+            rc = backend_each_piece(o->trunk->backend, p->master ? (void *)p->master : p->w.data,
+                                    (size_t)param_count(p), dtype_width(x.dtype), place_piece, &x, err);
     }
     if (rc == 0)
-        rc = tensors_put(w, all, total, list[0]->w.dtype, err);
+        rc = tensors_put(o->writer, all, total, REIN_F32, err);
     free(all);
     return rc;
 }
@@ -179,7 +242,7 @@ static int put_parts(struct tensors_writer *w, struct backend *b, const struct m
 static int save_weights(const struct model *m, const char *path, struct error *err) {
     const struct model_param **list = mem_array(model_params(m), sizeof(*list));
     struct tensor_out *out = mem_zeros(model_params(m), sizeof(*out));
-    struct tensors_writer *w = NULL;
+    struct origin o = {.model = m, .trunk = m->trunk};
     size_t n, tensors = 0;
     int rc = -1;
 
@@ -190,17 +253,16 @@ static int save_weights(const struct model *m, const char *path, struct error *e
     n = saved_params(m, list);
     for (size_t i = 0; i < n; i += parts_of(list + i, n - i))
         describe(list[i], list[i] == m->head_param, &out[tensors++]);
-    if (tensors_create(path, out, tensors, &w, err))
+    if (tensors_create(path, out, tensors, &o.writer, err))
         goto done;
     for (size_t i = 0, parts; i < n; i += parts) {
         parts = parts_of(list + i, n - i);
-        if (param_is_whole(list[i]) ? put_whole(w, m->trunk->backend, list[i], err)
-                                    : put_parts(w, m->trunk->backend, list + i, parts, err)) {
-            tensors_abandon(w);
+        if (param_is_whole(list[i]) ? put_whole(&o, list[i], err) : put_parts(&o, list + i, parts, err)) {
+            tensors_abandon(o.writer);
             goto done;
         }
     }
-    rc = tensors_finish(w, NULL, err);
+    rc = tensors_finish(o.writer, NULL, err);
 done:
     free(list);
     free(out);

@@ -5,7 +5,7 @@
 #include "model/dtype.h"
 #include "model/packing.h"
 #include "model/transformer.h"
-#include "model/weights.h"
+#include "model/param.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -241,7 +241,7 @@ static int build_header(const struct tensor_out *list, uint64_t *elements, size_
         at = end;
     }
     buffer_byte(b, '}');
-    while (b->length % 8 != 0 && !b->failed)
+    while ((8 + b->length) % 64 != 0 && !b->failed) /* so that vectors of a mapped file are aligned */
         buffer_byte(b, ' ');
     if (!b->failed && b->length > HEADER_LIMIT)
         return error_run(err, "%s: too many tensors for one file", path);

@@ -351,3 +351,26 @@ const void *tensors_data(const struct tensors *t, const struct tensor_info *info
         return NULL;
     return entry->data;
 }
+
+void tensors_forget(const struct tensors *t, const struct tensor_info *info) {
+    const struct tensor_entry *entry = (const struct tensor_entry *)info;
+
+    for (size_t i = 0; i < t->nmaps; i++) {
+        const struct file_map *map = &t->maps[i];
+
+        if (entry->data >= map->data && entry->data < map->data + map->length)
+            file_map_forget(map, (size_t)(entry->data - map->data), (size_t)info->bytes);
+    }
+}
+
+bool tensors_same(const struct tensors *a, const struct tensors *b) {
+    bool same = strcmp(a->path, b->path) == 0 && a->nmaps == b->nmaps;
+
+    for (size_t i = 0; same && i < a->nmaps; i++) {
+        const struct file_identity *x = &a->maps[i].of, *y = &b->maps[i].of;
+
+        same = x->device == y->device && x->inode == y->inode && x->seconds == y->seconds &&
+               x->nanoseconds == y->nanoseconds && a->maps[i].length == b->maps[i].length;
+    }
+    return same;
+}

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * The file is memory-mapped and distrusted: names, shapes, offsets and sizes are checked when it is
- * opened. Names are Hugging Face's whatever the file is (GGUF's are translated).
+ * opened. The mapping stays until tensors_close: replacing the file by renaming another over it changes nothing, writing
+ * into it changes what is read, and cutting it short ends the process with SIGBUS. Names are Hugging Face's whatever the file is (GGUF's are translated).
  */
 #ifndef REIN_CORE_TENSORS_H
 #define REIN_CORE_TENSORS_H
@@ -37,6 +38,10 @@ int tensors_read(const struct tensors *t, const struct tensor_info *info, uint64
                  uint32_t dtype, void *out, struct error *err);
 /* Where element 0 lies in the mapping when it is stored as plain, aligned, unpermuted `info->dtype`, else NULL. */
 const void *tensors_data(const struct tensors *t, const struct tensor_info *info);
+/* The tensor was read and will not be again soon: its pages no longer count as this process's memory. */
+void tensors_forget(const struct tensors *t, const struct tensor_info *info);
+/* Are they of one path, and of the very same files? A file that was replaced or written to in between is another. */
+bool tensors_same(const struct tensors *a, const struct tensors *b);
 bool tensors_is_gguf(const struct tensors *t);
 const char *tensors_path(const struct tensors *t);
 

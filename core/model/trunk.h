@@ -24,11 +24,16 @@ struct trunk {
     struct tokenizer *tokenizer;    /* NULL when the folder has none */
     unsigned *tokenizer_users;      /* trunks that hold it: clones share it */
     char *path;                     /* where it came from: for messages, and files copied when saving */
+    uint32_t dtype;                 /* model_source's */
     bool trainable, from_gguf;
+    struct tensors *file;           /* kept open: frozen weights lie in it, and are saved from it; else NULL */
+    struct trunk *next;             /* in the list of frozen trunks that others may join */
     struct model_param **params;    /* in the order of the layers; each its own allocation, so that pointers stay */
     size_t nparams, capacity;
     struct layer *layers;           /* [config.layers] */
     size_t nlayers;
+    int64_t first_trained;          /* the lowest layer in which something trains: the backward pass ends there. -1: the
+                                       embedding trains, too; nlayers: at most the final norm and lm_head do */
     struct model_param *embedding, *norm, *norm_bias;
     struct model_param *positions;  /* learned ones; NULL with rope */
     struct model_param *lm_head;    /* the embedding itself when tied; NULL when opened for another head alone */
@@ -43,6 +48,12 @@ struct model {
     struct model_param *head_param; /* score [heads][hidden] or value [1][hidden], else NULL */
     struct model_standard standard; /* of a score head */
 };
+
+/* Marks what source->freeze names, of the trunk and of a score or value head, and finds first_trained; the
+ * parameters are planned. *which: the pattern that an error is about, or nfreeze. */
+int trunk_freeze(struct trunk *t, const struct model_source *source, size_t *which, struct error *err);
+/* Is a head of that name frozen? */
+bool freeze_names_head(const struct model_source *source, const char *name);
 
 void trunk_release(struct trunk *t); /* frees it with the last reference */
 /* *out [vocabulary] marks the ids past the tokenizer's last token, which a padded vocabulary has; NULL when there are

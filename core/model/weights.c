@@ -1,49 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/weights.h"
 
-#include "base/buffer.h"
 #include "base/mem.h"
-#include "base/rng.h"
-#include "model/dtype.h"
+#include "model/param.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CHUNK = 1 << 20 }; /* elements converted at a time on the way to a device */
-
-struct model_param *param_create(const char *name, int64_t rows, int64_t cols, bool decay, struct error *err) {
-    struct model_param *p = mem_zeros(1, sizeof(*p));
-
-    if (!p || (p->name = mem_strdup(name)) == NULL || (p->place.tensor = mem_strdup(name)) == NULL) {
-        if (p)
-            free(p->name);
-        free(p);
-        error_nomem(err, name);
-        return NULL;
-    }
-    p->place.rows = decay ? rows : cols;
-    p->w.size = sizeof(p->w);
-    p->w.dtype = REIN_F32;
-    p->w.rows = rows;
-    p->w.cols = p->w.ld = cols;
-    p->decay = decay;
-    p->file_dtype = REIN_F32;
-    return p;
-}
-
-void param_free(struct backend *b, struct model_param *p) {
-    if (!p)
-        return;
-    if (p->w.backend_cache && b->ops->weight_release)
-        b->ops->weight_release(b->dev, &p->w);
-    backend_free(b, p->w.data);
-    backend_free(b, p->grad);
-    free(p->place.tensor);
-    free(p->name);
-    free(p);
-}
 
 /* The plan: one line a parameter. */
 
@@ -69,8 +32,10 @@ static struct model_param *add(struct trunk *t, enum tensor_role role, int layer
 
     family_tensor(f, role, layer, leaf, name, sizeof(name));
     p = add_named(t, name, rows, cols, err);
-    if (p)
-        p->place.transposed = f->transposed && role >= TENSOR_NORM1 && rows;
+    if (p && role >= TENSOR_NORM1) {
+        p->layer = layer;
+        p->place.transposed = f->transposed && rows;
+    }
     return p;
 }
 
@@ -192,10 +157,6 @@ static void shape_text(const struct tensor_info *info, char *out, size_t size) {
         used += (size_t)snprintf(out + used, size - used, "%s%lld", i ? ", " : "", (long long)info->shape[i]);
 }
 
-static const char *file_name(const struct model_param *p) {
-    return p->place.tensor + p->place.skip;
-}
-
 /* The shape of the file's tensor: its rank. */
 static uint32_t file_shape(const struct model_param *p, int64_t shape[2]) {
     shape[0] = p->decay && p->place.transposed ? p->w.cols : p->place.rows;
@@ -235,7 +196,7 @@ static bool known_extra(const struct tensor_names *names, const char *name) {
 }
 
 static int by_name(const void *a, const void *b) {
-    return strcmp(file_name(*(struct model_param *const *)a), file_name(*(struct model_param *const *)b));
+    return strcmp(param_file_name(*(struct model_param *const *)a), param_file_name(*(struct model_param *const *)b));
 }
 
 static int check_unexpected(const struct trunk *t, const struct tensors *file, struct error *err) {
@@ -262,20 +223,21 @@ static int check_unexpected(const struct trunk *t, const struct tensors *file, s
     return rc;
 }
 
-int weights_check_one(struct model_param *p, const struct tensors *file, bool trainable, struct error *err) {
-    const struct tensor_info *info = tensors_find(file, file_name(p));
+int weights_check_one(struct model_param *p, const struct tensors *file, bool trainable, uint32_t dtype,
+                      struct error *err) {
+    const struct tensor_info *info = tensors_find(file, param_file_name(p));
     int64_t want[2];
 
     if (!info && file_shape(p, want) == 2)
-        return error_input(err, "%s: tensor %s [%lld, %lld] is missing", tensors_path(file), file_name(p),
+        return error_input(err, "%s: tensor %s [%lld, %lld] is missing", tensors_path(file), param_file_name(p),
                            (long long)want[0], (long long)want[1]);
     if (!info)
-        return error_input(err, "%s: tensor %s [%lld] is missing", tensors_path(file), file_name(p),
+        return error_input(err, "%s: tensor %s [%lld] is missing", tensors_path(file), param_file_name(p),
                            (long long)want[0]);
     if (check_shape(p, info, tensors_path(file), err))
         return -1;
     p->file_dtype = tensors_is_gguf(file) ? REIN_F32 : info->dtype;
-    p->w.dtype = trainable || !p->decay ? REIN_F32 : info->dtype;
+    p->w.dtype = param_dtype(p, info->dtype, trainable, dtype);
     return 0;
 }
 
@@ -297,10 +259,10 @@ int weights_check(struct trunk *t, const struct tensors *file, struct error *err
     for (size_t i = 0; i < t->nparams; i++) {
         struct model_param *p = t->params[i];
 
-        if (p == t->lm_head && !tensors_find(file, file_name(p)) && tensors_find(file, "score.weight"))
+        if (p == t->lm_head && !tensors_find(file, param_file_name(p)) && tensors_find(file, "score.weight"))
             return error_input(err, "%s: this is a reward model: it has score.weight, but no lm_head.weight",
                                tensors_path(file));
-        if (weights_check_one(p, file, t->trainable, err))
+        if (weights_check_one(p, file, t->trainable, t->dtype, err))
             return -1;
     }
     return check_unexpected(t, file, err);
@@ -308,117 +270,9 @@ int weights_check(struct trunk *t, const struct tensors *file, struct error *err
 
 /* Values. */
 
-int param_allocate(struct backend *b, struct model_param *p, bool trainable, struct error *err) {
-    size_t count, bytes;
-
-    if (!size_mul((size_t)p->w.rows, (size_t)p->w.cols, &count) || !size_mul(count, 4, &bytes))
-        return error_nomem(err, p->name);
-    p->w.data = backend_alloc(b, count, dtype_width(p->w.dtype), err);
-    if (!p->w.data)
-        return error_prefix(err, "%s", p->name);
-    if (!trainable)
-        return 0;
-    p->grad = backend_alloc(b, count, sizeof(float), err);
-    if (!p->grad)
-        return error_prefix(err, "gradient of %s", p->name);
-    return backend_zero(b, p->grad, bytes, err);
-}
-
-/* The file has [cols][place.rows], of which rows `first` .. are p's: turned into [rows][cols]. */
-static int read_transposed(const struct model_param *p, const struct tensors *file, void *out, struct error *err) {
-    const struct tensor_info *info = tensors_find(file, file_name(p));
-    const size_t size = dtype_width(p->w.dtype), rows = (size_t)p->w.rows, cols = (size_t)p->w.cols;
-    unsigned char *line = mem_array(rows, size);
-    int rc = line ? 0 : error_nomem(err, p->name);
-
-    for (size_t c = 0; rc == 0 && c < cols; c++) {
-        rc = tensors_read(file, info, param_file_index(p, c), rows, p->w.dtype, line, err);
-        for (size_t r = 0; rc == 0 && r < rows; r++)
-            memcpy((unsigned char *)out + (r * cols + c) * size, line + r * size, size);
-    }
-    free(line);
-    return rc;
-}
-
-/* Device memory: by way of the host, in pieces. */
-static int read_pieces(struct backend *b, const struct model_param *p, const struct tensors *file, struct error *err) {
-    const struct tensor_info *info = tensors_find(file, file_name(p));
-    const uint64_t count = param_count(p), piece = p->place.transposed ? count : CHUNK;
-    const size_t size = dtype_width(p->w.dtype);
-    void *staging = mem_array(piece < count ? piece : count, size);
-    int rc = staging ? 0 : error_nomem(err, p->name);
-
-    for (uint64_t at = 0; rc == 0 && at < count; at += piece) {
-        uint64_t n = count - at < piece ? count - at : piece;
-
-        if (p->place.transposed)
-            rc = read_transposed(p, file, staging, err);
-        else
-            rc = tensors_read(file, info, param_file_index(p, at), n, p->w.dtype, staging, err);
-        if (rc == 0)
-            rc = backend_upload(b, (char *)p->w.data + at * size, staging, n * size, err) || backend_sync(b, err);
-    }
-    free(staging);
-    return rc ? -1 : 0;
-}
-
-int param_read(struct backend *b, struct model_param *p, const struct tensors *file, struct error *err) {
-    if (!b->host_memory)
-        return read_pieces(b, p, file, err);
-    if (p->place.transposed)
-        return read_transposed(p, file, p->w.data, err);
-    return tensors_read(file, tensors_find(file, file_name(p)), param_file_index(p, 0), param_count(p), p->w.dtype,
-                        p->w.data, err);
-}
-
-static int put_floats(struct backend *b, struct model_param *p, const float *x, struct error *err) {
-    size_t bytes = (size_t)p->w.rows * (size_t)p->w.cols * sizeof(float);
-
-    return backend_upload(b, p->w.data, x, bytes, err) || backend_sync(b, err) ? -1 : 0;
-}
-
-int param_random(struct backend *b, struct model_param *p, uint64_t seed, uint32_t number, double deviation,
-                 struct error *err) {
-    size_t count = (size_t)p->w.rows * (size_t)p->w.cols;
-    float *x = mem_zeros(count, sizeof(float));
-    int rc;
-
-    if (!x)
-        return error_nomem(err, p->name);
-    if (deviation > 0)
-        rng_normal(seed, RNG_INIT, number, deviation, x, count);
-    rc = put_floats(b, p, x, err);
-    free(x);
-    return rc;
-}
-
-static int param_constant(struct backend *b, struct model_param *p, float value, struct error *err) {
-    float *x = mem_array((size_t)p->w.cols, sizeof(float));
-    int rc;
-
-    if (!x)
-        return error_nomem(err, p->name);
-    for (int64_t i = 0; i < p->w.cols; i++)
-        x[i] = value;
-    rc = put_floats(b, p, x, err);
-    free(x);
-    return rc;
-}
-
-int param_copy(struct backend *b, struct model_param *to, const struct model_param *from, bool trainable,
-               struct error *err) {
-    to->w.dtype = from->w.dtype;
-    to->file_dtype = from->file_dtype;
-    if (param_allocate(b, to, trainable, err))
-        return -1;
-    return backend_copy(b, to->w.data, from->w.data,
-                        (size_t)from->w.rows * (size_t)from->w.cols * dtype_width(from->w.dtype), err);
-}
-
 int weights_read(struct trunk *t, const struct tensors *file, struct error *err) {
     for (size_t i = 0; i < t->nparams; i++)
-        if (param_allocate(t->backend, t->params[i], t->trainable, err) ||
-            param_read(t->backend, t->params[i], file, err))
+        if (param_fill(t->backend, t->params[i], t->trainable, file, err))
             return -1;
     return backend_sync(t->backend, err);
 }
@@ -430,6 +284,7 @@ int weights_init(struct trunk *t, uint64_t seed, struct error *err) {
         struct model_param *p = t->params[i];
 
         p->file_dtype = t->config.dtype ? t->config.dtype : REIN_F32;
+        p->w.dtype = param_dtype(p, REIN_F32, t->trainable, t->dtype);
         if (param_allocate(t->backend, p, t->trainable, err))
             return -1;
         if (p->decay ? param_random(t->backend, p, seed, (uint32_t)i, t->config.initializer_range, err)
@@ -444,19 +299,4 @@ int weights_copy(struct trunk *to, const struct trunk *from, struct error *err) 
         if (param_copy(to->backend, to->params[i], from->params[i], to->trainable, err))
             return -1;
     return backend_sync(to->backend, err);
-}
-
-void *param_values(struct backend *b, const struct model_param *p, struct error *err) {
-    size_t count = (size_t)p->w.rows * (size_t)p->w.cols;
-    void *x = mem_array(count, dtype_width(p->w.dtype));
-
-    if (!x) {
-        error_nomem(err, p->name);
-        return NULL;
-    }
-    if (backend_download(b, x, p->w.data, count * dtype_width(p->w.dtype), err)) {
-        free(x);
-        return NULL;
-    }
-    return x;
 }

@@ -9,8 +9,9 @@
 
 struct model_options {
     const char *from, *config;
-    int64_t init;
+    int64_t init, dtype;
 };
+const char *const models_dtypes[] = {"auto", "f32", "f16", "bf16", NULL};
 static const char *const inits[] = {"files", "random", NULL};
 enum { INIT_FILES, INIT_RANDOM };
 
@@ -21,6 +22,9 @@ static const struct rein_param rows[] = {
      .doc = "A folder with config.json and tokenizer.json: a new model of that shape; needs `init: random`."},
     {.name = "init", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct model_options, init), .choices = inits,
      .doc = "Weights from files, or drawn at random: normal(0, initializer_range) by the pipeline's seed."},
+    MODELS_DTYPE(struct model_options, dtype,
+                 "How its matrices are held in memory wherever it is used without a dtype of that place: auto is as the "
+                 "file has them, and float32 when it trains."),
     {.name = NULL},
 };
 const struct params models_params = {"model", rows, sizeof(*rows), sizeof(struct model_options)};
@@ -66,6 +70,7 @@ static int read_one(struct build *b, struct pipeline_model *m) {
                           o->config ? "folder" : "model folder or .gguf file", m->source.path);
     m->source.random = o->config != NULL;
     m->source.seed = b->p->seed;
+    m->source.dtype = models_dtype(o->dtype);
     return 0;
 }
 
@@ -140,6 +145,8 @@ int models_resolve(struct build *b, const struct stage *s, const struct node *at
             source->path = b->p->models[i].source.path;
             source->random = b->p->models[i].source.random;
             source->seed = b->p->models[i].source.seed;
+            if (!source->dtype)
+                source->dtype = b->p->models[i].source.dtype;
             return 0;
         }
     path = build_path(b, name);

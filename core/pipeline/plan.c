@@ -100,6 +100,16 @@ static int check_heads(struct planner *w, const struct stage *s, const struct mo
     return 0;
 }
 
+/* Patterns are held against the parameters that the model will have. */
+static int check_freeze(struct planner *w, const struct model_use *use, const struct origin *o) {
+    const struct node *list = node_get(use->node, "freeze");
+    size_t which;
+
+    if (use->source.nfreeze == 0 || model_check_freeze(&o->config, &use->source, &which, w->err) == 0)
+        return 0;
+    return node_place(list && list->type == NODE_SEQUENCE && which < list->count ? list->items[which] : list, w->err);
+}
+
 static int check_head(struct planner *w, const struct stage *s, const struct model_use *use, const struct origin *o) {
     const bool direct = first_use(w->p, use) == use;
 
@@ -109,7 +119,7 @@ static int check_head(struct planner *w, const struct stage *s, const struct mod
     if (direct && use->source.head == MODEL_SCORE && !use->source.trainable && o->config.labels < 1)
         return node_error(from_node(use), w->err, "stage '%s': %s is no reward model: it has no score head",
                           s->name, use->source.path);
-    return check_heads(w, s, use);
+    return check_heads(w, s, use) || check_freeze(w, use, o) ? -1 : 0;
 }
 
 static int check_lengths(struct planner *w, const struct stage *s, const struct model_config *c) {

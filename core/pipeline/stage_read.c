@@ -15,9 +15,10 @@
 /* model:, reference: and critic: */
 struct use_options {
     const char *from;
-    int64_t head, heads, share, warmup_steps;
+    int64_t head, heads, share, warmup_steps, dtype;
     double lr, dropout;
     uint8_t bootstrap;
+    struct rein_list freeze;
 };
 static const char *const heads[] = {"lm", "score", "value", NULL}; /* in the order of enum model_head */
 static const char *const shares[] = {"none", "policy", NULL};
@@ -28,8 +29,17 @@ static const char *const shares[] = {"none", "policy", NULL};
 #define HEAD(usual)                                                                                                    \
     {.name = "head", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, head), .choices = heads,        \
      .dflt = usual, .doc = "lm predicts tokens, score rates a text, value rates each token."}
+#define TRAINED_DTYPE                                                                                                  \
+    MODELS_DTYPE(struct use_options, dtype,                                                                            \
+                 "bf16: weights in bfloat16, and float32 masters that the optimiser updates; auto and f32: float32.")
+#define FROZEN_DTYPE                                                                                                   \
+    MODELS_DTYPE(struct use_options, dtype, "How its matrices are held in memory; auto: as the file has them.")
+#define FREEZE                                                                                                         \
+    {.name = "freeze", .type = REIN_PARAM_STRING | REIN_PARAM_LIST, .offset = offsetof(struct use_options, freeze),    \
+     .doc = "What does not train: embedding, lm_head, norms, biases, trunk, layers.0-5, or globs over names of "       \
+            "parameters (\"*.mlp.*\")."}
 static const struct rein_param model_rows[] = {
-    FROM, HEAD("lm"),
+    FROM, HEAD("lm"), TRAINED_DTYPE, FREEZE,
     {.name = "heads", .type = REIN_PARAM_INT, .offset = offsetof(struct use_options, heads), .max = CONFIG_MAX_HEADS,
      .doc = "Score heads on the one trunk, each drawn and trained by itself: an ensemble; left out, as many as the model "
             "has, else 1."},
@@ -40,9 +50,9 @@ static const struct rein_param model_rows[] = {
             "training."},
     {.name = NULL},
 };
-static const struct rein_param reference_rows[] = {FROM, {.name = NULL}};
+static const struct rein_param reference_rows[] = {FROM, FROZEN_DTYPE, {.name = NULL}};
 static const struct rein_param critic_rows[] = {
-    FROM, HEAD("value"),
+    FROM, HEAD("value"), TRAINED_DTYPE, FREEZE,
     {.name = "share", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, share), .choices = shares,
      .doc = "policy: a value head on the policy itself, in place of a model of its own."},
     {.name = "lr", .type = REIN_PARAM_REAL, .offset = offsetof(struct use_options, lr), .max = 10,
@@ -90,6 +100,20 @@ static int resolve_use(struct build *b, struct stage *s, const struct node *at, 
     return 0;
 }
 
+/* The trained models' own options. */
+static int read_trained(struct build *b, struct stage *s, const char *what, const struct use_options *o,
+                        struct model_use *use) {
+    const struct node *dtype = node_get(use->node, "dtype");
+
+    use->source.trainable = true;
+    use->source.freeze = o->freeze.items;
+    use->source.nfreeze = (size_t)o->freeze.count;
+    if (use->source.dtype != REIN_F16)
+        return 0;
+    return build_fail(b, s, dtype ? dtype : use->node, "%s: nothing trains in f16, whose range is too small for it%s", what,
+                      dtype ? ": use bf16 or f32" : ": 'dtype: f32' here overrules what the model says");
+}
+
 static int read_model(struct build *b, struct stage *s) {
     const struct node *n = node_get(s->node, "model");
     const struct use_options *o;
@@ -105,7 +129,7 @@ static int read_model(struct build *b, struct stage *s) {
         return build_fail(b, s, n, "model needs 'from'");
     if (o->head == MODEL_VALUE)
         return build_fail(b, s, node_get(n, "head"), "a value head belongs to a critic: use lm or score");
-    use->source.trainable = true;
+    use->source.dtype = models_dtype(o->dtype);
     use->source.head = (enum model_head)o->head;
     use->source.heads = (uint32_t)o->heads;
     use->dropout = o->dropout;
@@ -118,7 +142,9 @@ static int read_model(struct build *b, struct stage *s) {
     }
     if (o->bootstrap && o->heads < 2)
         return build_fail(b, s, node_get(n, "bootstrap"), "model.bootstrap: it is for several heads: say how many 'heads'");
-    return resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use);
+    if (resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use) != 0)
+        return -1;
+    return read_trained(b, s, "model", o, use);
 }
 
 static int read_reference(struct build *b, struct stage *s) {
@@ -133,6 +159,7 @@ static int read_reference(struct build *b, struct stage *s) {
         return -1;
     if (o->from == NULL)
         return build_fail(b, s, n, "reference needs 'from'");
+    s->reference.source.dtype = models_dtype(o->dtype);
     return resolve_use(b, s, node_get(n, "from"), o->from, true, &s->reference);
 }
 
@@ -151,21 +178,25 @@ static int read_critic(struct build *b, struct stage *s) {
     use->lr = o->lr;
     use->warmup_steps = o->warmup_steps;
     use->source.head = MODEL_VALUE;
-    use->source.trainable = true;
+    use->source.dtype = models_dtype(o->dtype);
     if (o->head != MODEL_VALUE)
         return build_fail(b, s, node_get(n, "head"), "a critic's head is 'value'");
     if (use->share && o->from != NULL)
         return build_fail(b, s, node_get(n, "from"), "the critic shares the policy or comes from a model of its own, not both");
     if (use->share && o->lr != 0)
         return build_fail(b, s, node_get(n, "lr"), "a critic that shares the policy learns at the policy's rate");
+    if (use->share && (o->dtype || o->freeze.count))
+        return build_fail(b, s, node_get(n, o->dtype ? "dtype" : "freeze"), "critic.%s: it is the policy's own when it is "
+                          "shared", o->dtype ? "dtype" : "freeze");
     if (use->share) {
         use->present = true;
         use->from = s->model.from;
+        use->source.trainable = true;
         return 0;
     }
     if (o->from == NULL)
         return build_fail(b, s, n, "critic needs 'from', or 'share: policy'");
-    return resolve_use(b, s, node_get(n, "from"), o->from, false, use);
+    return resolve_use(b, s, node_get(n, "from"), o->from, false, use) ? -1 : read_trained(b, s, "critic", o, use);
 }
 
 /* ---- plugins ---------------------------------------------------------------------------- */
@@ -280,6 +311,7 @@ struct scored_visit {
     struct build *b;
     struct stage *s;
     const struct node *mapping;
+    uint32_t dtype;
 };
 
 /* A model that a reward source names: it must be there and rate texts. */
@@ -293,7 +325,9 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
 
     for (size_t i = 0; i < s->nscored; i++)
         if (strcmp(s->scored[i].name, value) == 0 && s->scored[i].use.source.head == head)
-            return 0;
+            return s->scored[i].dtype == v->dtype
+                       ? 0
+                       : build_fail(v->b, s, v->mapping, "%.100s: two rewards want it in different dtypes", value);
     if (at != NULL && at->type == NODE_SEQUENCE)
         for (size_t i = 0; i < at->count; i++)
             if (at->items[i]->type == NODE_SCALAR && strcmp(at->items[i]->text, value) == 0) {
@@ -304,8 +338,9 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
         at = v->mapping;
     if (s->nscored == STAGE_MAX_REWARDS)
         return build_fail(v->b, s, at, "more than %d models in rewards", STAGE_MAX_REWARDS);
-    *scored = (struct stage_scored){.name = value, .use = {.present = true, .from = value, .node = at}};
+    *scored = (struct stage_scored){.name = value, .dtype = v->dtype, .use = {.present = true, .from = value, .node = at}};
     scored->use.source.head = head;
+    scored->use.source.dtype = v->dtype;
     if (models_resolve(v->b, s, at, value, &scored->use.source, &earlier) != 0)
         return -1;
     if (earlier != NULL && earlier->model.source.head != head)
@@ -313,6 +348,28 @@ static int add_scored(void *ctx, const struct rein_param *row, const char *value
                           : "stage '%s' trains no score head: a reward model does (head: score)", value);
     s->nscored++;
     return 0;
+}
+
+/* dtype: of the models that a reward names */
+static int read_dtype(struct build *b, struct stage *s, const struct node *n, uint32_t *out) {
+    const struct node *dtype = node_get(n, "dtype");
+    struct suggestion near = {0};
+    const char *name;
+    char hint[64];
+
+    *out = 0;
+    if (dtype == NULL)
+        return 0;
+    if (node_string(dtype, &name, b->err) != 0)
+        return -1;
+    for (int64_t i = 0; models_dtypes[i]; i++) {
+        *out = models_dtype(i);
+        if (strcmp(models_dtypes[i], name) == 0)
+            return 0;
+        suggest_offer(&near, name, models_dtypes[i]);
+    }
+    return build_fail(b, s, dtype, "dtype: expected auto, f32, f16 or bf16, got '%.40s'%s", name,
+                      suggest_text(&near, hint, sizeof(hint)));
 }
 
 /* normalise: and clip: of a reward */
@@ -333,10 +390,10 @@ static int read_shaping(struct build *b, struct stage *s, const struct node *n, 
 }
 
 static int add_reward(struct build *b, struct stage *s, const struct node *n) {
-    static const char *const reserved[] = {"use", "name", "weight", "normalise", "clip", NULL};
+    static const char *const reserved[] = {"use", "name", "weight", "normalise", "clip", "dtype", NULL};
     struct stage_reward *r = &s->rewards[s->nrewards];
     const struct node *name = node_get(n, "name");
-    struct scored_visit visit = {b, s, n};
+    struct scored_visit visit = {b, s, n, 0};
     struct bound bound;
 
     if (bind_plugin(b, s, n, REIN_KIND_REWARD, reserved, &bound) != 0)
@@ -344,7 +401,7 @@ static int add_reward(struct build *b, struct stage *s, const struct node *n) {
     *r = (struct stage_reward){.plugin = bound.plugin, .config = bound.config, .marks = bound.marks,
                                .name = bound.plugin->name};
     if (read_weight(b, s, n, false, &r->weight) != 0 || read_shaping(b, s, n, r) != 0 ||
-        (name && node_string(name, &r->name, b->err) != 0))
+        read_dtype(b, s, n, &visit.dtype) != 0 || (name && node_string(name, &r->name, b->err) != 0))
         return -1;
     for (size_t i = 0; i < s->nrewards; i++)
         if (strcmp(s->rewards[i].name, r->name) == 0)

@@ -175,6 +175,26 @@ int backend_download(struct backend *b, void *host, const void *device, size_t b
     return backend_sync(b, err);
 }
 
+int backend_each_piece(struct backend *b, const void *device, size_t count, size_t size, backend_take take, void *ctx,
+                       struct error *err) {
+    enum { PIECE = 1 << 20 };
+    void *host;
+    int rc = 0;
+
+    if (b->host_memory)
+        return backend_sync(b, err) ? -1 : take(ctx, device, count, err);
+    host = mem_array(count < PIECE ? count : PIECE, size);
+    if (!host)
+        return error_nomem(err, "copy from a device");
+    for (size_t at = 0; rc == 0 && at < count; at += PIECE) {
+        const size_t n = count - at < PIECE ? count - at : PIECE;
+
+        rc = backend_download(b, host, (const char *)device + at * size, n * size, err) || take(ctx, host, n, err);
+    }
+    free(host);
+    return rc ? -1 : 0;
+}
+
 int backend_sync(struct backend *b, struct error *err) {
     return backend_check(b, b->ops->sync(b->dev), "sync", err);
 }

@@ -47,6 +47,10 @@ int backend_zero(struct backend *b, void *device, size_t bytes, struct error *er
 int backend_upload(struct backend *b, void *device, const void *host, size_t bytes, struct error *err);
 int backend_copy(struct backend *b, void *to, const void *from, size_t bytes, struct error *err); /* on the device */
 int backend_download(struct backend *b, void *host, const void *device, size_t bytes, struct error *err); /* synchronises */
+/* Hands `count` elements of `size` bytes over as host memory, piece by piece: where they lie on a backend of host memory. */
+typedef int (*backend_take)(void *ctx, const void *host, size_t count, struct error *err);
+int backend_each_piece(struct backend *b, const void *device, size_t count, size_t size, backend_take take, void *ctx,
+                       struct error *err);
 int backend_sync(struct backend *b, struct error *err);
 
 #endif

@@ -64,7 +64,7 @@ static int verify_reward_options(const struct params *table, struct error *err) 
     const struct rein_param *row;
 
     for (size_t i = 0; (row = params_row(table, i)) != NULL; i++)
-        if (strcmp(row->name, "normalise") == 0 || strcmp(row->name, "clip") == 0)
+        if (strcmp(row->name, "normalise") == 0 || strcmp(row->name, "clip") == 0 || strcmp(row->name, "dtype") == 0)
             return error_input(err, "option '%s': every reward has one, of the host's", row->name);
     return 0;
 }

@@ -78,17 +78,18 @@ rein_status ref_linear_dw(void *dev, const struct rein_linear_dw *a) {
     if (!sum)
         return REIN_ERR_NOMEM;
     for (int64_t r = 0; r < a->rows; r++) {
-        float *dw = a->dw + r * a->lddw;
+        const int64_t cols = a->dw ? a->cols : 0;
+        float *dw = a->dw ? a->dw + r * a->lddw : NULL;
         double bias = 0;
-        for (int64_t c = 0; c < a->cols; c++)
+        for (int64_t c = 0; c < cols; c++)
             sum[c] = dw[c];
         for (int64_t i = 0; i < a->m; i++) {
             double d = a->dy[i * a->lddy + r];
             bias += d;
-            for (int64_t c = 0; c < a->cols; c++)
+            for (int64_t c = 0; c < cols; c++)
                 sum[c] += d * a->x[i * a->ldx + c];
         }
-        for (int64_t c = 0; c < a->cols; c++)
+        for (int64_t c = 0; c < cols; c++)
             dw[c] = (float)sum[c];
         if (a->dbias)
             a->dbias[r] = (float)(a->dbias[r] + bias);

@@ -21,7 +21,7 @@ struct average {
 static int mix(struct average *a, const struct averaged *x, float decay, float share, struct error *err) {
     const struct rein_weight *w = &x->param->w;
     const struct rein_axpy args = {.size = sizeof(args), .n = w->rows, .cols = w->cols, .ldx = w->ld, .ldy = w->cols,
-                                   .x = w->data, .y = x->mean, .alpha = share, .beta = decay};
+                                   .x = param_master(x->param), .y = x->mean, .alpha = share, .beta = decay};
 
     return backend_check(a->backend, a->backend->k.axpy(a->backend->dev, &args), "axpy", err);
 }
@@ -74,13 +74,22 @@ int average_update(struct average *a, struct error *err) {
     return 0;
 }
 
-void average_swap(struct average *a) {
-    for (size_t i = 0; i < a->count; i++) {
-        struct averaged *x = &a->list[i];
-        float *weights = x->param->w.data;
+int average_swap(struct average *a, struct error *err) {
+    int rc = 0;
 
-        x->param->w.data = x->mean;
+    for (size_t i = 0; i < a->count; i++) { /* all of them, whatever happens: a second call must put things right */
+        struct averaged *x = &a->list[i];
+        struct model_param *p = x->param;
+        float *weights = param_master(p);
+
+        if (p->master != NULL)
+            p->master = x->mean;
+        else
+            p->w.data = x->mean;
         x->mean = weights;
-        x->param->w.generation++;
+        p->w.generation++;
+        if (param_round(a->backend, p, rc == 0 ? err : NULL) != 0)
+            rc = -1;
     }
+    return rc;
 }

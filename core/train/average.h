@@ -17,6 +17,6 @@ void average_free(struct average *a);
 int average_update(struct average *a, struct error *err);
 /* Exchanges the averages and the weights, so that whatever writes or reads a model does so with the averages; a second
  * call puts things right. */
-void average_swap(struct average *a);
+int average_swap(struct average *a, struct error *err);
 
 #endif

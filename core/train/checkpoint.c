@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { MANIFEST_BYTES = 1 << 20, MAX_CHECKPOINTS = 4096 };
+enum { MANIFEST_BYTES = 1 << 20, MAX_CHECKPOINTS = 4096, PIECE = 1 << 20 };
 static const char manifest_name[] = "manifest.json";
 
 /* ---- writing ------------------------------------------------------------ */
@@ -62,44 +62,48 @@ static size_t elements(const struct optimizer_slot *slot) {
     return (size_t)(slot->param->w.rows * slot->param->w.cols);
 }
 
-/* One tensor of the file being written, read back from the device. */
-static int put_tensor(struct tensors_writer *out, const struct optimizer *o, const struct optimizer_slot *slot,
-                      const float *device, float *host, struct error *err) {
-    const size_t n = elements(slot);
+/* One tensor of the file being written. */
+struct put {
+    struct tensors_writer *out;
+    const char *name;
+};
 
-    if (backend_download(o->backend, host, device, n * sizeof(*host), err) != 0)
-        return -1;
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(host[i]))
-            return error_run(err, "%s holds a number that is not finite: not saved", slot->param->name);
-    return tensors_put(out, host, n, REIN_F32, err);
+static int put_piece(void *ctx, const void *host, size_t count, struct error *err) {
+    const struct put *p = ctx;
+    const float *x = host;
+
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i]))
+            return error_run(err, "%s holds a number that is not finite: not saved", p->name);
+    return tensors_put(p->out, host, count, REIN_F32, err);
+}
+
+static int put_tensor(struct tensors_writer *out, const struct optimizer *o, const struct optimizer_slot *slot,
+                      const float *device, struct error *err) {
+    struct put p = {out, slot->param->name};
+
+    return backend_each_piece(o->backend, device, elements(slot), sizeof(float), put_piece, &p, err);
 }
 
 struct tensor_set {
     struct tensor_out *list;
     char (*names)[256];
     size_t count;
-    float *host;
 };
 
 static void set_free(struct tensor_set *s) {
     free(s->list);
     free(s->names);
-    free(s->host);
 }
 
 /* Declares `per` tensors for each parameter: its weights, or its two moments. */
 static int set_plan(const struct optimizer *o, bool moments, struct tensor_set *s, struct error *err) {
     const size_t per = moments ? 2 : 1;
-    size_t most = 0;
 
     *s = (struct tensor_set){.count = o->count * per};
-    for (size_t i = 0; i < o->count; i++)
-        most = elements(&o->slots[i]) > most ? elements(&o->slots[i]) : most;
     s->list = mem_zeros(s->count, sizeof(*s->list));
     s->names = mem_zeros(s->count, sizeof(*s->names));
-    s->host = mem_array(most, sizeof(*s->host));
-    if (!s->list || !s->names || !s->host) {
+    if (!s->list || !s->names) {
         set_free(s);
         return error_nomem(err, "checkpoint");
     }
@@ -132,9 +136,9 @@ static int put_set(struct checkpoint_writer *w, const char *name, const struct o
     for (size_t i = 0; i < o->count; i++) {
         const struct optimizer_slot *slot = &o->slots[i];
 
-        if (moments ? put_tensor(out, o, slot, slot->m, set.host, err) != 0 ||
-                          put_tensor(out, o, slot, slot->v, set.host, err) != 0
-                    : put_tensor(out, o, slot, slot->param->w.data, set.host, err) != 0) {
+        if (moments ? put_tensor(out, o, slot, slot->m, err) != 0 ||
+                          put_tensor(out, o, slot, slot->v, err) != 0
+                    : put_tensor(out, o, slot, param_master(slot->param), err) != 0) {
             tensors_abandon(out);
             goto out;
         }
@@ -279,6 +283,19 @@ void checkpoint_abort(struct checkpoint_writer *w) {
 
 /* ---- reading ------------------------------------------------------------ */
 
+/* What is read is let go at once: a checkpoint is larger than the model. */
+static json_int_t checksum(const struct file_map *map) {
+    uLong crc = crc32(0L, Z_NULL, 0);
+
+    for (size_t at = 0; at < map->length; at += PIECE) {
+        const size_t n = map->length - at < PIECE ? map->length - at : PIECE;
+
+        crc = crc32_z(crc, map->data + at, n);
+        file_map_forget(map, at, n);
+    }
+    return (json_int_t)crc;
+}
+
 static int verify_file(const char *folder, const json_t *file, struct error *err) {
     const char *name = json_string_value(json_object_get(file, "name"));
     const json_int_t bytes = json_integer_value(json_object_get(file, "bytes"));
@@ -296,7 +313,7 @@ static int verify_file(const char *folder, const json_t *file, struct error *err
     if (rc == 0) {
         if ((json_int_t)map.length != bytes)
             rc = error_run(err, "%s: has %zu bytes instead of %lld", path, map.length, (long long)bytes);
-        else if ((json_int_t)crc32_z(crc32(0L, Z_NULL, 0), map.data, map.length) != crc)
+        else if (checksum(&map) != crc)
             rc = error_run(err, "%s: its checksum is wrong", path);
         file_map_close(&map);
     }
@@ -370,18 +387,21 @@ static int get_tensor(const struct tensors *t, const char *name, const struct op
     const struct tensor_info *info = tensors_find(t, name);
     const size_t n = elements(slot);
     float *host;
-    int rc = -1;
+    int rc;
 
     if (info == NULL || info->elements != n)
         return error_input(err, "%s: has no tensor %s of %zu numbers: it is of another model", tensors_path(t), name, n);
-    host = mem_array(n, sizeof(*host));
-    if (host == NULL)
-        return error_nomem(err, "checkpoint");
-    if (tensors_read(t, info, 0, n, REIN_F32, host, err) == 0 &&
-        backend_upload(o->backend, device, host, n * sizeof(*host), err) == 0)
-        rc = backend_sync(o->backend, err);
+    host = mem_array(n < PIECE ? n : PIECE, sizeof(*host));
+    rc = host ? 0 : error_nomem(err, "checkpoint");
+    for (size_t at = 0; rc == 0 && at < n; at += PIECE) {
+        const size_t count = n - at < PIECE ? n - at : PIECE;
+
+        rc = tensors_read(t, info, at, count, REIN_F32, host, err) ||
+             backend_upload(o->backend, device + at, host, count * sizeof(*host), err) || backend_sync(o->backend, err);
+    }
+    tensors_forget(t, info);
     free(host);
-    return rc;
+    return rc ? -1 : 0;
 }
 
 static int get_set(const char *path, const char *name, bool moments, struct optimizer *o, struct error *err) {
@@ -400,7 +420,9 @@ static int get_set(const char *path, const char *name, bool moments, struct opti
         char full[256];
 
         snprintf(full, sizeof(full), "%.230s%s", slot->param->name, moments ? ".exp_avg" : "");
-        rc = get_tensor(t, full, o, slot, moments ? slot->m : slot->param->w.data, err);
+        rc = get_tensor(t, full, o, slot, moments ? slot->m : param_master(slot->param), err);
+        if (rc == 0 && !moments)
+            rc = param_round(o->backend, slot->param, err);
         if (rc == 0 && moments) {
             snprintf(full, sizeof(full), "%.230s.exp_avg_sq", slot->param->name);
             rc = get_tensor(t, full, o, slot, slot->v, err);

@@ -46,8 +46,8 @@ int optimizer_add(struct optimizer *o, struct model_param *p, double lr, uint32_
     for (size_t i = 0; i < o->count; i++)
         if (o->slots[i].param == p)
             return 0;
-    if (p->w.dtype != REIN_F32 || p->w.ld != p->w.cols)
-        return error_run(err, "parameter %s cannot be trained: its weights are not plain float32", p->name);
+    if ((p->w.dtype != REIN_F32 && p->master == NULL) || p->w.ld != p->w.cols)
+        return error_run(err, "parameter %s cannot be trained: it has no plain float32 weights", p->name);
     if (mem_grow(&slots, &o->capacity, o->count + 1, sizeof(*slot)) != 0)
         return error_nomem(err, "optimizer");
     o->slots = slots;
@@ -82,7 +82,7 @@ static int sum_squares(const struct optimizer *o, bool weights, double *out, str
     for (size_t i = 0; i < o->count; i++) {
         const struct model_param *p = o->slots[i].param;
         const struct rein_sum_squares a = {.size = sizeof(a), .n = (int64_t)elements(p),
-                                           .x = weights ? (const float *)p->w.data : p->grad, .out = &out[i]};
+                                           .x = weights ? param_master(p) : p->grad, .out = &out[i]};
 
         if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0)
             return -1;
@@ -130,8 +130,8 @@ int optimizer_step(struct optimizer *o, int owner, double factor, double norm, s
         struct model_param *p = slot->param;
         const struct rein_adamw a = {
             .size = sizeof(a), .dtype = p->w.dtype, .n = (int64_t)elements(p), .step = slot->steps + 1, .p = p->w.data,
-            .g = p->grad, .m = slot->m, .v = slot->v, .lr = slot->lr * factor, .beta1 = c->beta1, .beta2 = c->beta2,
-            .eps = c->eps, .weight_decay = p->decay || c->weight_decay_all ? c->weight_decay : 0, .grad_scale = clip};
+            .master = p->master, .g = p->grad, .m = slot->m, .v = slot->v, .lr = slot->lr * factor,
+            .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps, .weight_decay = p->decay || c->weight_decay_all ? c->weight_decay : 0, .grad_scale = clip};
 
         if (!takes_part(slot, owner))
             continue;

@@ -99,9 +99,11 @@ int save_models(struct run *r, struct error *err) {
     if (r->trainer.critic != NULL)
         rc = save_one(r, r->trainer.critic, "critic", avoid, err);
     if (rc == 0 && r->average != NULL) {
-        average_swap(r->average);
-        rc = save_actor(r, "ema", avoid, err);
-        average_swap(r->average);
+        rc = average_swap(r->average, err);
+        if (rc == 0)
+            rc = save_actor(r, "ema", avoid, err);
+        if (average_swap(r->average, rc == 0 ? err : NULL) != 0)
+            rc = -1;
     }
     if (rc == 0)
         rc = save_actor(r, "model", avoid, err);

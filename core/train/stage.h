@@ -100,6 +100,7 @@ struct stage_reward {
 /* A model that a reward source names through a MODEL option. */
 struct stage_scored {
     const char *name;              /* what the option says */
+    uint32_t dtype;                /* what the reward's own `dtype` says, 0 for nothing */
     struct model_use use;
 };
 

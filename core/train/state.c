@@ -169,10 +169,10 @@ static int put_average(struct run *r, struct checkpoint_writer *w, struct error 
 
     if (r->average == NULL)
         return 0;
-    average_swap(r->average);
-    rc = checkpoint_put_weights(w, "ema", r->trainer.optimizer, err);
-    average_swap(r->average);
-    return rc;
+    rc = average_swap(r->average, err);
+    if (rc == 0)
+        rc = checkpoint_put_weights(w, "ema", r->trainer.optimizer, err);
+    return average_swap(r->average, rc == 0 ? err : NULL) != 0 ? -1 : rc;
 }
 
 static int put_rollout(struct run *r, struct checkpoint_writer *w, struct error *err) {
@@ -263,10 +263,10 @@ static int get_average(struct run *r, const char *path, struct error *err) {
 
     if (r->average == NULL)
         return 0;
-    average_swap(r->average);
-    rc = checkpoint_get_weights(path, "ema", r->trainer.optimizer, err);
-    average_swap(r->average);
-    return rc;
+    rc = average_swap(r->average, err);
+    if (rc == 0)
+        rc = checkpoint_get_weights(path, "ema", r->trainer.optimizer, err);
+    return average_swap(r->average, rc == 0 ? err : NULL) != 0 ? -1 : rc;
 }
 
 static int get_rollout(struct run *r, const char *path, struct error *err) {

@@ -65,12 +65,12 @@ struct rein_linear_dx {
     float beta;
     uint32_t reserved2;
 };
-/* dw[rows][cols] += dy^T x ; dbias[rows] += column sums of dy */
+/* dw[rows][cols] += dy^T x ; dbias[rows] += column sums of dy; either may be NULL (frozen) */
 struct rein_linear_dw {
     uint32_t size, reserved;
     int64_t m, rows, cols, lddy, ldx, lddw;
     const float *dy, *x;
-    float *dw, *dbias;       /* dbias may be NULL */
+    float *dw, *dbias;       /* with dw NULL, x is not read */
 };
 
 /* out[n][cols] = scale * W[ids[i]] */

@@ -35,7 +35,7 @@ struct rein_list {
 #define REIN_PARAM_LM         (1u << 3) /* a MODEL that predicts tokens; without it one with a score head */
 
 /* One row. The table ends with .name == NULL. The names use, name, weight and
- * data are reserved for the host, and normalise and clip in a reward source. Strings live as long as the module. */
+ * data are reserved for the host, and normalise, clip and dtype in a reward source. Strings live as long as the module. */
 struct rein_param {
     const char *name;           /* [a-z][a-z0-9_]* */
     uint32_t type;

@@ -3,7 +3,7 @@
  */
 #include "engine.h"
 #include "model/tensors.h"
-#include "model/weights.h"
+#include "model/param.h"
 #include "tap.h"
 
 #include <math.h>

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "model/tensors.h"
+#include "model/param.h"
 #include "model/weights.h"
 #include "plugin/loader.h"
 #include "plugin/params.h"
