@@ -34,10 +34,19 @@ static void run_cell(void *ctx, int64_t i, int thread) {
     gemm_part(grid->d, &part, thread);
 }
 
-static int64_t cut(int64_t n, int64_t pieces, int64_t step) {
-    int64_t part = (n + pieces - 1) / pieces;
+/* The length of a piece of `n`, in units of `step`: about `pieces` of them or more, such that the threads, which
+ * take one after the other, end together. */
+static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
+    int64_t units = (n + step - 1) / step, most = (units + pieces - 1) / pieces, best = most, least_time = INT64_MAX;
 
-    return (part + step - 1) / step * step;
+    for (int64_t part = most; part > 0 && part * 4 > most; part--) {
+        int64_t count = (units + part - 1) / part, time = (count + threads - 1) / threads * part;
+        if (time < least_time) {
+            least_time = time;
+            best = part;
+        }
+    }
+    return best * step;
 }
 
 /* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where it is
@@ -50,13 +59,13 @@ void gemm_run(const struct device *d, const struct gemm *g) {
         return;
     if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
         if (g->a_t) {
-            grid.part_m = cut(g->m, pieces, STEP_M);
+            grid.part_m = cut(g->m, pieces, d->threads, STEP_M);
             rows = (g->m + grid.part_m - 1) / grid.part_m;
-            grid.part_n = cut(g->n, (pieces + rows - 1) / rows, STEP_N);
+            grid.part_n = cut(g->n, (pieces + rows - 1) / rows, d->threads, STEP_N);
         } else {
-            grid.part_n = cut(g->n, pieces, STEP_N);
+            grid.part_n = cut(g->n, pieces, d->threads, STEP_N);
             rows = (g->n + grid.part_n - 1) / grid.part_n;
-            grid.part_m = cut(g->m, (pieces + rows - 1) / rows, STEP_M);
+            grid.part_m = cut(g->m, (pieces + rows - 1) / rows, d->threads, STEP_M);
         }
     }
     grid.columns = (g->n + grid.part_n - 1) / grid.part_n;

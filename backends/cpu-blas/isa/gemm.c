@@ -9,7 +9,7 @@
  * packed at once, reading whole rows. A is read as it lies, or, when transposed, packed BLOCK_M rows at a time,
  * [MR rows][k][MR].
  * (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.) */
-enum { MOST_K = 384, BLOCK_N = 768, BLOCK_M = 240, FEW_ROWS = 2 };
+enum { MOST_K = 384, BLOCK_N = 768, BLOCK_M = 240 };
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -152,10 +152,8 @@ void LEVEL(gemm)(const struct gemm *g, void *scratch) {
 
     _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
     _Static_assert((MOST_K * BLOCK_M + MOST_K * BLOCK_N) * 4 <= SCRATCH_BYTES, "scratch of gemm");
-    if (g->b_t && g->m > 0 && g->m <= FEW_ROWS) {
-        LEVEL(dot)(g);
+    if (LEVEL(dot)(g, scratch))
         return;
-    }
     for (int64_t b = 0; b < blocks; b++) {
         int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;
         if (g->b_t)

@@ -7,7 +7,7 @@
 #include "isa/vec.h"
 
 void LEVEL(gemm)(const struct gemm *g, void *scratch);
-void LEVEL(dot)(const struct gemm *g); /* 1 or 2 rows, b_t */
+bool LEVEL(dot)(const struct gemm *g, void *scratch); /* few rows and b_t, or false */
 void LEVEL(norm)(const struct rein_norm *a, int64_t begin, int64_t end);
 void LEVEL(norm_dx)(const struct rein_norm_dx *a, int64_t begin, int64_t end);
 void LEVEL(norm_dweight)(const struct rein_norm_dx *a, int64_t begin, int64_t end);

@@ -86,15 +86,57 @@ INLINE vf select_v(vi mask, vf yes, vf no) {
 INLINE vf max_v(vf a, vf b) {
     return select_v(a > b, a, b);
 }
-INLINE float sum_v(vf v) {
-    float lanes[VW], s;
+/* The numbers of the lanes, and shuffles of two vectors with a literal d (a power of two): KEEP takes lanes with bit d
+ * from the second vector, CROSS the other ones' partners at distance d. */
+#if ISA_LEVEL == 4
+#define LANE_NUMBERS                                                                                                   \
+    (vi) {                                                                                                             \
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15                                                           \
+    }
+#elif ISA_LEVEL == 3
+#define LANE_NUMBERS                                                                                                   \
+    (vi) {                                                                                                             \
+        0, 1, 2, 3, 4, 5, 6, 7                                                                                         \
+    }
+#else
+#define LANE_NUMBERS                                                                                                   \
+    (vi) {                                                                                                             \
+        0, 1, 2, 3                                                                                                     \
+    }
+#endif
+#define KEEP(d)           (LANE_NUMBERS + (LANE_NUMBERS & (d)) * (VW / (d)))
+#define CROSS(d)          ((LANE_NUMBERS ^ (d)) + (LANE_NUMBERS & (d)) * (VW / (d)))
+#define FOLD(v, d)        ((v) + __builtin_shuffle((v), LANE_NUMBERS ^ (d)))
+#define FOLD_TWO(a, b, d) (__builtin_shuffle((a), (b), KEEP(d)) + __builtin_shuffle((a), (b), CROSS(d)))
 
-    memcpy(lanes, &v, sizeof(v));
-    for (int w = VW / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++)
-            lanes[i] += lanes[i + w];
-    s = lanes[0];
-    return s;
+INLINE float sum_v(vf v) {
+#if ISA_LEVEL == 4
+    v = FOLD(v, 8);
+#endif
+#if ISA_LEVEL >= 3
+    v = FOLD(v, 4);
+#endif
+    v = FOLD(v, 2);
+    v = FOLD(v, 1);
+    return v[0];
+}
+/* Lane l of the result is the sum of v[l]. */
+INLINE vf sums_v(vf v[VW]) {
+#pragma GCC unroll 16
+    for (int i = 0; i < VW; i += 2)
+        v[i] = FOLD_TWO(v[i], v[i + 1], 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < VW; i += 4)
+        v[i] = FOLD_TWO(v[i], v[i + 2], 2);
+#if ISA_LEVEL >= 3
+#pragma GCC unroll 16
+    for (int i = 0; i < VW; i += 8)
+        v[i] = FOLD_TWO(v[i], v[i + 4], 4);
+#endif
+#if ISA_LEVEL == 4
+    v[0] = FOLD_TWO(v[0], v[8], 8);
+#endif
+    return v[0];
 }
 INLINE float most_v(vf v) {
     float most = v[0];
