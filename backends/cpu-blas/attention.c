@@ -25,22 +25,39 @@ static void run_part(void *ctx, int64_t i, int thread) {
     f->d->k->attention(f->a, &f->parts[i], device_scratch(f->d, thread));
 }
 
+/* How many segments from `s` on (of n) decode one token each after the same prefix, which is then read once for all. */
+static int64_t sharing(const struct rein_attention *a, const struct rein_segment *s, int64_t n) {
+    int64_t count = 1;
+
+    if (a->window > 0 || s->q_rows != 1 || s->prefix_rows == 0)
+        return 1;
+    while (count < n && s[count].q_rows == 1 && s[count].prefix_begin == s->prefix_begin &&
+           s[count].prefix_rows == s->prefix_rows)
+        count++;
+    return count;
+}
+
 /* One part for at most TILE_ROWS (query, head) pairs of one kv head. Writes them when `out` is given. */
-static int64_t make_parts(const struct rein_attention *a, struct attention_part *out) {
+static int64_t make_parts(const struct device *d, const struct rein_attention *a, struct attention_part *out) {
     int64_t group = a->heads / a->kv_heads, heads = least(group, TILE_ROWS), step = TILE_ROWS / heads, count = 0;
 
-    for (uint32_t i = 0; i < a->nsegments; i++)
-        for (int64_t q = 0; q < a->segments[i].q_rows; q += step)
+    for (int64_t i = 0, n, shared; i < a->nsegments; i += n) {
+        const struct rein_segment *s = &a->segments[i];
+        shared = sharing(a, s, a->nsegments - i);
+        n = least(step, (shared + d->threads - 1) / d->threads);
+        for (int64_t q = 0; q < s->q_rows; q += step)
             for (int64_t kv = 0; kv < a->kv_heads; kv++)
                 for (int64_t h = 0; h < group; h += heads, count++)
                     if (out)
                         out[count] = (struct attention_part){
-                            .segment = &a->segments[i],
+                            .segment = s,
                             .q0 = q,
-                            .q1 = least(q + step, a->segments[i].q_rows),
+                            .q1 = least(q + step, s->q_rows),
                             .h0 = kv * group + h,
                             .h1 = kv * group + least(h + heads, group),
+                            .segments = n,
                         };
+    }
     return count;
 }
 
@@ -55,11 +72,11 @@ rein_status cpu_attention(void *dev, const struct rein_attention *a) {
     rc = check_shapes(a->heads, a->kv_heads, a->head_dim, a->segments, a->nsegments);
     if (rc)
         return rc;
-    count = make_parts(a, NULL);
+    count = make_parts(dev, a, NULL);
     parts = device_work(dev, WORK_A, count, sizeof(*parts));
     if (!parts)
         return REIN_ERR_NOMEM;
-    make_parts(a, parts);
+    make_parts(dev, a, parts);
     f.parts = parts;
     parallel_for(dev, count, run_part, &f);
     return REIN_OK;

@@ -52,6 +52,8 @@ int parallel_default_threads(void);
 
 /* c (+)= a b on all threads, or (gemm_part) on the calling one. */
 void gemm_run(const struct device *d, const struct gemm *g);
+/* A lies in blocks of k_block columns, a_step elements apart; b is not transposed, without bias. */
+void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step);
 void gemm_part(const struct device *d, const struct gemm *g, int thread);
 
 static inline bool dtype_known(uint32_t dtype) {

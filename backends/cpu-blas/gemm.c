@@ -16,6 +16,7 @@ struct grid {
     const struct device *d;
     const struct gemm *g;
     int64_t part_m, part_n, columns;
+    int64_t k_block, a_step; /* see gemm_run_blocks */
 };
 
 static void run_cell(void *ctx, int64_t i, int thread) {
@@ -31,7 +32,17 @@ static void run_cell(void *ctx, int64_t i, int thread) {
     part.b = (const char *)g->b + (g->b_t ? n0 * g->ldb : n0) * size;
     part.c += m0 * g->ldc + n0;
     part.bias = g->bias ? g->bias + n0 : NULL;
-    gemm_part(grid->d, &part, thread);
+    if (grid->k_block == g->k) {
+        gemm_part(grid->d, &part, thread);
+        return;
+    }
+    for (int64_t k = 0; k < g->k; k += grid->k_block) {
+        part.k = least(grid->k_block, g->k - k);
+        part.accumulate = g->accumulate || k > 0;
+        gemm_part(grid->d, &part, thread);
+        part.a += grid->a_step;
+        part.b = (const char *)part.b + grid->k_block * g->ldb * size;
+    }
 }
 
 /* The length of a piece of `n`, in units of `step`: about `pieces` of them or more, such that the threads, which
@@ -51,8 +62,8 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
 
 /* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where it is
  * cut changes no bit of our own kernels' results. */
-void gemm_run(const struct device *d, const struct gemm *g) {
-    struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n};
+void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step) {
+    struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n, .k_block = k_block, .a_step = a_step};
     int64_t pieces = d->threads > 1 ? d->threads * 2 : 1, rows;
 
     if (g->m == 0 || g->n == 0)
@@ -70,4 +81,8 @@ void gemm_run(const struct device *d, const struct gemm *g) {
     }
     grid.columns = (g->n + grid.part_n - 1) / grid.part_n;
     parallel_for(d, (g->m + grid.part_m - 1) / grid.part_m * grid.columns, run_cell, &grid);
+}
+
+void gemm_run(const struct device *d, const struct gemm *g) {
+    gemm_run_blocks(d, g, g->k, 0);
 }

@@ -4,8 +4,9 @@
 #include <math.h>
 
 /* The logits of ROWS rows exist for COLUMNS entries of the vocabulary at a time, in the second-level cache. Backward
- * keeps the derivatives of ROWS whole rows. */
-enum { ROWS = 256, COLUMNS = 256 };
+ * keeps the derivatives of ROWS rows for CHUNK such blocks, in the third-level cache, for the product that adds up
+ * over the vocabulary. */
+enum { ROWS = 256, COLUMNS = 256, CHUNK = 16 };
 
 static const void *weight_row(const struct rein_weight *w, int64_t r) {
     return (const char *)w->data + r * w->ld * (w->dtype == REIN_F32 ? 4 : 2);
@@ -106,22 +107,21 @@ rein_status cpu_head(void *dev, const struct rein_head *a) {
 struct backward {
     const struct device *d;
     const struct rein_head_dx *a;
-    int64_t row, rows;
-    float *dz; /* [ROWS][vocabulary] */
+    int64_t row, rows, block; /* the first of the chunk */
+    float *dz;                /* [blocks of the chunk][ROWS][COLUMNS] */
 };
 
 static void run_block_dx(void *ctx, int64_t b, int thread) {
     const struct backward *f = ctx;
     const struct rein_head_dx *a = f->a;
-    int64_t vocabulary = a->w->rows, first = b * COLUMNS, columns = least(COLUMNS, vocabulary - first);
+    int64_t first = (f->block + b) * COLUMNS, columns = least(COLUMNS, a->w->rows - first);
     const float *hidden = a->hidden + f->row * a->ldh;
-    float *dz = f->dz + first;
+    float *dz = f->dz + b * ROWS * COLUMNS;
 
-    block_logits(f->d, a->w, a->bias, hidden, a->ldh, f->rows, first, columns, a->inv_temperature, dz, vocabulary,
-                 thread);
+    block_logits(f->d, a->w, a->bias, hidden, a->ldh, f->rows, first, columns, a->inv_temperature, dz, COLUMNS, thread);
     for (int64_t i = 0; i < f->rows; i++) {
         int64_t row = f->row + i;
-        struct head_row r = {.z = dz + i * vocabulary,
+        struct head_row r = {.z = dz + i * COLUMNS,
                              .n = columns,
                              .first = first,
                              .target = a->targets[row],
@@ -133,35 +133,46 @@ static void run_block_dx(void *ctx, int64_t b, int thread) {
         f->d->k->head_dz(&r);
     }
     if (a->dw) {
-        struct gemm g = {.m = columns, .n = a->w->cols, .k = f->rows, .lda = vocabulary, .ldb = a->ldh, .ldc = a->lddw,
+        struct gemm g = {.m = columns, .n = a->w->cols, .k = f->rows, .lda = COLUMNS, .ldb = a->ldh, .ldc = a->lddw,
                          .a = dz, .b = hidden, .b_dtype = REIN_F32, .a_t = true, .accumulate = true,
                          .c = a->dw + first * a->lddw};
         gemm_part(f->d, &g, thread);
     }
     if (a->dbias)
-        f->d->k->column_sums(f->dz, f->rows, vocabulary, first, columns, a->dbias);
+        f->d->k->column_sums(dz, f->rows, COLUMNS, 0, columns, a->dbias + first);
+}
+
+/* What the chunk adds to dhidden. */
+static void add_hidden(const struct backward *f, int64_t blocks) {
+    const struct rein_head_dx *a = f->a;
+    int64_t first = f->block * COLUMNS;
+    struct gemm g = {.m = f->rows, .n = a->w->cols, .k = least(blocks * COLUMNS, a->w->rows - first), .lda = COLUMNS,
+                     .ldb = a->w->ld, .ldc = a->lddh, .a = f->dz, .b = weight_row(a->w, first),
+                     .b_dtype = a->w->dtype, .accumulate = a->beta != 0 || first > 0,
+                     .c = a->dhidden + f->row * a->lddh};
+
+    gemm_run_blocks(f->d, &g, COLUMNS, ROWS * COLUMNS);
 }
 
 rein_status cpu_head_dx(void *dev, const struct rein_head_dx *a) {
     struct device *d = dev;
     struct backward f = {.d = d, .a = a};
-    int64_t vocabulary = a->w->rows;
+    int64_t blocks = (a->w->rows + COLUMNS - 1) / COLUMNS, chunk = d->threads * 2 > CHUNK ? d->threads * 2 : CHUNK;
 
     if (!dtype_known(a->w->dtype))
         return REIN_ERR_UNSUPPORTED;
     if (a->n == 0)
         return REIN_OK;
-    f.dz = device_work(d, WORK_A, least(ROWS, a->n) * vocabulary, sizeof(float));
+    f.dz = device_work(d, WORK_A, chunk * ROWS * COLUMNS, sizeof(float));
     if (!f.dz)
         return REIN_ERR_NOMEM;
     for (f.row = 0; f.row < a->n; f.row += f.rows) {
         f.rows = least(ROWS, a->n - f.row);
-        parallel_for(d, (vocabulary + COLUMNS - 1) / COLUMNS, run_block_dx, &f);
-        if (a->dhidden) {
-            struct gemm g = {.m = f.rows, .n = a->w->cols, .k = vocabulary, .lda = vocabulary, .ldb = a->w->ld,
-                             .ldc = a->lddh, .a = f.dz, .b = a->w->data, .b_dtype = a->w->dtype,
-                             .accumulate = a->beta != 0, .c = a->dhidden + f.row * a->lddh};
-            gemm_run(d, &g);
+        for (f.block = 0; f.block < blocks; f.block += chunk) {
+            int64_t count = least(chunk, blocks - f.block);
+            parallel_for(d, count, run_block_dx, &f);
+            if (a->dhidden)
+                add_hidden(&f, count);
         }
     }
     return REIN_OK;

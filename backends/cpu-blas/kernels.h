@@ -37,10 +37,11 @@ struct head_row {
     float inv_temperature, lse, entropy, d_logp, d_entropy;
 };
 
-/* A share of attention: queries q0 .. q1 of one segment, heads h0 .. h1 (all of one kv head). */
+/* A share of attention: queries q0 .. q1 of one segment, heads h0 .. h1 (all of one kv head). With `segments` > 1 (forward
+ * only, no window): the one query of each of so many segments in a row, which share a prefix. */
 struct attention_part {
     const struct rein_segment *segment;
-    int64_t q0, q1, h0, h1;
+    int64_t q0, q1, h0, h1, segments;
 };
 
 /* Bytes of scratch that a call may use; one a thread, 64-byte aligned. */
@@ -59,7 +60,7 @@ struct cpu_kernels {
     void (*rope)(const struct rein_rope *a, const float *table, int64_t begin, int64_t end);
     void (*activation)(const struct rein_activation *a, int64_t begin, int64_t end);
     void (*activation_dx)(const struct rein_activation_dx *a, int64_t begin, int64_t end);
-    /* (q1 - q0) (h1 - h0) <= TILE_ROWS */
+    /* segments (q1 - q0) (h1 - h0) <= TILE_ROWS */
     void (*attention)(const struct rein_attention *a, const struct attention_part *p, void *scratch);
     /* h1 - h0 <= TILE_ROWS; two calls at a time must not share rows of k and v of one kv head, or queries */
     void (*attention_dx)(const struct rein_attention_dx *a, const struct attention_part *p, void *scratch);

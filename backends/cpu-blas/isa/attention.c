@@ -86,20 +86,30 @@ static void visible(const struct rein_segment *s, int64_t window, int64_t i, con
     *hi = end < b->n ? end : b->n;
 }
 
+/* The query that row r of a tile is of, and its segment. */
+static int64_t query_of(const struct attention_part *part, int64_t r, const struct rein_segment **segment) {
+    int64_t i = r / (part->h1 - part->h0);
+
+    *segment = part->segment + (part->segments > 1 ? i : 0);
+    return part->segments > 1 ? part->q0 : part->q0 + i;
+}
+
 /* Copies the tile's rows of q (or dout) into `out`, times `scale`. */
-static void gather_rows(const struct attention_part *part, const float *x, int64_t ldx, int64_t d, float scale,
-                        int64_t wide, float *out) {
-    for (int64_t i = part->q0; i < part->q1; i++)
-        for (int64_t h = part->h0; h < part->h1; h++, out += wide) {
-            const float *row = x + (part->segment->q_begin + i) * ldx + h * d;
-            int64_t c = 0;
-            for (; c + VW <= d; c += VW)
-                store(out + c, load(row + c) * scale);
-            for (; c < d; c++)
-                out[c] = row[c] * scale;
-            for (; c < wide; c++)
-                out[c] = 0;
-        }
+static void gather_rows(const struct attention_part *part, int64_t rows, const float *x, int64_t ldx, int64_t d,
+                        float scale, int64_t wide, float *out) {
+    int64_t heads = part->h1 - part->h0;
+
+    for (int64_t r = 0; r < rows; r++, out += wide) {
+        const struct rein_segment *s;
+        int64_t i = query_of(part, r, &s), c = 0;
+        const float *row = x + (s->q_begin + i) * ldx + (part->h0 + r % heads) * d;
+        for (; c + VW <= d; c += VW)
+            store(out + c, load(row + c) * scale);
+        for (; c < d; c++)
+            out[c] = row[c] * scale;
+        for (; c < wide; c++)
+            out[c] = 0;
+    }
 }
 
 /* One row of scores becomes exp(score - most); the row's running maximum, sum and output are brought up to date. */
@@ -130,50 +140,70 @@ static void soften_row(const struct tiles *t, int64_t r, int64_t lo, int64_t hi)
     t->sum[r] += sum_v(sum);
 }
 
+/* Rows r0 .. r0 + rows of the tile against a block of keys. */
 static void attend_block(const struct rein_attention *a, const struct attention_part *part, const struct tiles *t,
-                         const struct key_block *b, int64_t rows) {
-    int64_t d = a->head_dim, kv = part->h0 / (a->heads / a->kv_heads), heads = part->h1 - part->h0;
+                         const struct key_block *b, int64_t r0, int64_t rows) {
+    int64_t d = a->head_dim, kv = part->h0 / (a->heads / a->kv_heads), ldv = a->ldv;
+    const float *v = a->v + b->row * ldv + kv * d;
+    float *s = t->s + r0 * TILE_KEYS;
 
     pack_transposed(a->k + b->row * a->ldk + kv * d, a->ldk, b->n, d, t->k_t);
-    pack_rows(a->v + b->row * a->ldv + kv * d, a->ldv, b->n, d, t, t->v);
-    product(rows, TILE_KEYS, d, t->q, t->wide, t->k_t, TILE_KEYS, t->s, TILE_KEYS, false);
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t lo, hi;
-        visible(part->segment, a->window, part->q0 + r / heads, b, &lo, &hi);
+    product(rows, TILE_KEYS, d, t->q + r0 * t->wide, t->wide, t->k_t, TILE_KEYS, s, TILE_KEYS, false);
+    for (int64_t r = r0; r < r0 + rows; r++) {
+        const struct rein_segment *segment;
+        int64_t i = query_of(part, r, &segment), lo, hi;
+        visible(segment, a->window, i, b, &lo, &hi);
         if (lo < hi)
             soften_row(t, r, lo, hi);
         else
             memset(t->s + r * TILE_KEYS, 0, TILE_KEYS * sizeof(float));
     }
-    product(rows, t->wide, b->n, t->s, TILE_KEYS, t->v, t->wide, t->o, t->wide, true);
+    if (t->wide != d) { /* else the values are read as they lie */
+        pack_rows(v, ldv, b->n, d, t, t->v);
+        v = t->v;
+        ldv = t->wide;
+    }
+    product(rows, t->wide, b->n, s, TILE_KEYS, v, ldv, t->o + r0 * t->wide, t->wide, true);
+}
+
+/* Rows r0 .. r0 + rows against the keys at positions p .. end of segment s. */
+static void attend_keys(const struct rein_attention *a, const struct attention_part *part, const struct tiles *t,
+                        const struct rein_segment *s, int64_t p, int64_t end, int64_t r0, int64_t rows) {
+    struct key_block b;
+
+    for (; p < end; p += b.n) {
+        b = next_block(s, p, end);
+        attend_block(a, part, t, &b, r0, rows);
+    }
 }
 
 void LEVEL(attention)(const struct rein_attention *a, const struct attention_part *part, void *scratch) {
     const struct rein_segment *s = part->segment;
-    int64_t heads = part->h1 - part->h0, rows = (part->q1 - part->q0) * heads, d = a->head_dim;
-    int64_t end = query_end(s, part->q1 - 1), r = 0;
-    struct key_block b;
+    int64_t heads = part->h1 - part->h0, rows = part->segments * (part->q1 - part->q0) * heads, d = a->head_dim;
     struct tiles t;
 
     lay_out(&t, d, scratch);
-    gather_rows(part, a->q, a->ldq, d, a->scale, t.wide, t.q);
+    gather_rows(part, rows, a->q, a->ldq, d, a->scale, t.wide, t.q);
     memset(t.o, 0, (size_t)(rows * t.wide) * sizeof(float));
-    for (r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         t.most[r] = -INFINITY;
         t.sum[r] = 0;
     }
-    for (int64_t p = query_first(s, a->window, part->q0); p < end; p += b.n) {
-        b = next_block(s, p, end);
-        attend_block(a, part, &t, &b, rows);
+    if (part->segments > 1) {
+        attend_keys(a, part, &t, s, 0, s->prefix_rows, 0, rows);
+        for (int64_t i = 0; i < part->segments; i++)
+            attend_keys(a, part, &t, &s[i], s->prefix_rows, query_end(&s[i], 0), i * heads, heads);
+    } else {
+        attend_keys(a, part, &t, s, query_first(s, a->window, part->q0), query_end(s, part->q1 - 1), 0, rows);
     }
-    for (int64_t i = part->q0, row = 0; i < part->q1; i++)
-        for (int64_t h = part->h0; h < part->h1; h++, row++) {
-            int64_t q = s->q_begin + i;
-            for (int64_t c = 0; c < d; c++)
-                a->out[q * a->ldout + h * d + c] = t.o[row * t.wide + c] / t.sum[row];
-            if (a->lse)
-                a->lse[q * a->heads + h] = t.most[row] + logf(t.sum[row]);
-        }
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t q = query_of(part, r, &s), h = part->h0 + r % heads;
+        q += s->q_begin;
+        for (int64_t c = 0; c < d; c++)
+            a->out[q * a->ldout + h * d + c] = t.o[r * t.wide + c] / t.sum[r];
+        if (a->lse)
+            a->lse[q * a->heads + h] = t.most[r] + logf(t.sum[r]);
+    }
 }
 
 /* s: scores to ds = scale p (dp - D), in p's place of dp; p: probabilities */
@@ -203,8 +233,8 @@ static void attend_tile_dx(const struct rein_attention_dx *a, const struct atten
     int64_t d = a->head_dim, wide = t->wide, heads = part->h1 - part->h0, rows = (part->q1 - part->q0) * heads;
     int64_t r = 0;
 
-    gather_rows(part, a->q, a->ldq, d, 1.0f, wide, t->q);
-    gather_rows(part, a->dout, a->ldout, d, 1.0f, wide, t->o);
+    gather_rows(part, rows, a->q, a->ldq, d, 1.0f, wide, t->q);
+    gather_rows(part, rows, a->dout, a->ldout, d, 1.0f, wide, t->o);
     for (int64_t i = part->q0; i < part->q1; i++)
         for (int64_t h = part->h0; h < part->h1; h++, r++) {
             const float *out = a->out + (part->segment->q_begin + i) * a->ldout + h * d, *dout = t->o + r * wide;
