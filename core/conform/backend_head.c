@@ -128,7 +128,7 @@ static void head_dx(struct rig *r, const struct head_case *c, int i) {
 
 void check_head(struct rig *r) {
     static const int64_t shapes[][3] = {{0, 7, 3},     {1, 1, 1},     {1, 300, 17},  {5, 31, 64},
-                                        {33, 257, 20}, {70, 513, 48}, {258, 101, 8}, {3, 1100, 33}};
+                                        {33, 257, 20}, {70, 513, 48}, {258, 101, 8}, {3, 1100, 33}, {4, 4500, 8}};
     int i = 0;
 
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
