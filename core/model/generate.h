@@ -38,6 +38,9 @@ struct generation {
 };
 
 int generate(struct model *m, const struct generate_request *r, struct generation *out, struct error *err);
+/* Room for requests like r whose prompts have at most `longest` tokens; of r only prompts, group, max_tokens and slots
+ * count. */
+int generate_reserve(struct model *m, const struct generate_request *r, uint32_t longest, struct error *err);
 void generation_free(struct generation *g);
 
 #endif

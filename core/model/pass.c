@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_LEAST = 8 };
-
 /* Device arrays for n gathered rows, in one allocation. */
 struct rows {
     void *slab;
@@ -55,7 +53,7 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
         return error_nomem(err, "pass");
     p->trunk = m->trunk;
     p->trunk->references++;
-    p->least = SHARE_LEAST;
+    p->least = PASS_SHARE_LEAST;
     p->layers = mem_zeros(p->trunk->nlayers, sizeof(*p->layers));
     if (!p->layers) {
         pass_free(p);
@@ -242,7 +240,7 @@ int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err
 
     if (keep != KEEP_NOTHING && reserve_kept(p, size->kept, keep, err))
         return -1;
-    if (reserve_kept(p, size->passing, KEEP_NOTHING, err) || rows_reserve(p, &p->head, size->targets, 1, err) ||
+    if (reserve_kept(p, size->passing, KEEP_NOTHING, err) || (size->targets && rows_reserve(p, &p->head, size->targets, 1, err)) ||
         (size->scores && rows_reserve(p, &p->score, size->scores, size->heads, err)))
         return -1;
     return backend_scratch(p->trunk->backend, (size_t)(kept > passing ? kept : passing), p, err) ? 0 : -1;

@@ -49,6 +49,7 @@ int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err
 int pass_perturb(struct pass *p, const struct pass_perturb *how, uint32_t count, struct error *err);
 /* Sequences that begin with at least so many ids alike share their computation; 0: none do. Rows of a perturbed trunk never
  * do, since each draws for itself. */
+enum { PASS_SHARE_LEAST = 8 }; /* unless told otherwise */
 void pass_share(struct pass *p, uint32_t least);
 /* Gradient checkpointing: keep what enters each layer only, and compute its inside again in the backward pass. The same
  * kernels in the same order give the same bits. */

@@ -47,8 +47,7 @@ static uint64_t cache_floats(const struct sampler *d, uint32_t slots, uint64_t *
 
 /* Rows of the largest batch that goes through the trunk: prompts together, or a token of every slot. */
 static uint64_t batch_rows(const struct sampler *d, uint32_t slots) {
-    const struct generate_request *r = d->request;
-    uint64_t prompts = r->offset[r->prompts], most = d->prompt_rows > PREFILL_TOKENS ? d->prompt_rows : PREFILL_TOKENS;
+    uint64_t prompts = d->prompt_tokens, most = d->prompt_rows > PREFILL_TOKENS ? d->prompt_rows : PREFILL_TOKENS;
 
     most = prompts < most ? prompts : most;
     return most > slots ? most : slots;
@@ -78,17 +77,12 @@ static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64
     return 0;
 }
 
+/* Of as many slots as there is room for. */
 static int alloc_cache(struct sampler *d, uint32_t count, struct error *err) {
     const struct generate_request *r = d->request;
     uint32_t slots = r->slots && r->slots < count ? r->slots : count;
     uint64_t rows, floats;
 
-    for (uint32_t i = 0; i < r->prompts; i++) {
-        uint32_t n = prompt_length(r, i), limit = completion_limit(d, i);
-
-        d->prompt_rows = n > d->prompt_rows ? n : d->prompt_rows;
-        d->slot_rows = limit > d->slot_rows ? limit : d->slot_rows;
-    }
     for (;; slots = (slots + 1) / 2) {
         bool last = slots == 1;
 
@@ -101,6 +95,18 @@ static int alloc_cache(struct sampler *d, uint32_t count, struct error *err) {
             return 0;
         if (last)
             return error_prefix(err, "cache of keys and values");
+    }
+}
+
+static void measure_prompts(struct sampler *d) {
+    const struct generate_request *r = d->request;
+
+    d->prompt_tokens = r->offset[r->prompts];
+    for (uint32_t i = 0; i < r->prompts; i++) {
+        uint32_t n = prompt_length(r, i), limit = completion_limit(d, i);
+
+        d->prompt_rows = n > d->prompt_rows ? n : d->prompt_rows;
+        d->slot_rows = limit > d->slot_rows ? limit : d->slot_rows;
     }
 }
 
@@ -171,5 +177,14 @@ void sampler_free(struct sampler *d) {
 }
 
 int sampler_open(struct sampler *d, uint32_t count, struct error *err) {
+    measure_prompts(d);
     return alloc_results(d, count, err) || alloc_cache(d, count, err) || alloc_slots(d, err) ? -1 : 0;
+}
+
+int generate_reserve(struct model *m, const struct generate_request *r, uint32_t longest, struct error *err) {
+    struct sampler d = {.trunk = m->trunk, .backend = m->trunk->backend, .request = r, .prompt_rows = longest,
+                        .prompt_tokens = (uint64_t)r->prompts * longest, .slot_rows = r->max_tokens};
+    uint64_t count = (uint64_t)r->prompts * r->group;
+
+    return count > 0 && count <= INT32_MAX ? alloc_cache(&d, (uint32_t)count, err) : 0;
 }

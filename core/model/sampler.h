@@ -31,6 +31,7 @@ struct sampler {
     struct kv_cache cache;
     /* rows of the cache: nplaces * prompt_rows, then nslots * slot_rows */
     uint32_t nplaces, nslots, prompt_rows, slot_rows;
+    uint64_t prompt_tokens; /* of all prompts */
     struct place *places;
     struct slot *slots;
     uint32_t next; /* completion to be started */

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "model/transformer.h"
 #include "pipeline/columns.h"
 
 #include <stdio.h>
@@ -231,7 +232,7 @@ static void add_work(struct plan_stage *ps, const struct origin *o) {
     const struct stage *s = ps->stage;
     const struct model_config *c = &o->config;
     const uint64_t micro = (uint64_t)s->train.micro_batch, row = longest_row(s, c);
-    struct model_memory memory;
+    struct work_bytes memory;
     uint64_t length = row;
 
     if (s->on_policy) {
@@ -241,8 +242,8 @@ static void add_work(struct plan_stage *ps, const struct origin *o) {
         /* keys and values, each 4 bytes */
         ps->work += (slots && slots < all ? slots : all) * length * 8 * (uint64_t)(c->layers * c->kv_heads * c->head_dim);
     }
-    model_estimate(c, s->model.source.head, true, micro * length, &memory);
-    ps->work += memory.activations;
+    memory = work_bytes(c, micro * length, s->model.checkpointing ? KEEP_INPUTS : KEEP_ALL);
+    ps->work += memory.kept + memory.scratch;
 }
 
 static int check_fits(struct planner *w, const struct plan_stage *ps) {

@@ -17,7 +17,7 @@ struct use_options {
     const char *from;
     int64_t head, heads, share, warmup_steps, dtype;
     double lr, dropout;
-    uint8_t bootstrap;
+    uint8_t bootstrap, gradient_checkpointing;
     struct rein_list freeze;
 };
 static const char *const heads[] = {"lm", "score", "value", NULL}; /* in the order of enum model_head */
@@ -38,8 +38,13 @@ static const char *const shares[] = {"none", "policy", NULL};
     {.name = "freeze", .type = REIN_PARAM_STRING | REIN_PARAM_LIST, .offset = offsetof(struct use_options, freeze),    \
      .doc = "What does not train: embedding, lm_head, norms, biases, trunk, layers.0-5, or globs over names of "       \
             "parameters (\"*.mlp.*\")."}
+#define CHECKPOINTING                                                                                                  \
+    {.name = "gradient_checkpointing", .type = REIN_PARAM_BOOL,                                                        \
+     .offset = offsetof(struct use_options, gradient_checkpointing), .dflt = "false",                                  \
+     .doc = "Keep only what enters each layer and compute the inside again in the backward pass: the same numbers from " \
+            "a fraction of the memory, for a quarter more time."}
 static const struct rein_param model_rows[] = {
-    FROM, HEAD("lm"), TRAINED_DTYPE, FREEZE,
+    FROM, HEAD("lm"), TRAINED_DTYPE, FREEZE, CHECKPOINTING,
     {.name = "heads", .type = REIN_PARAM_INT, .offset = offsetof(struct use_options, heads), .max = CONFIG_MAX_HEADS,
      .doc = "Score heads on the one trunk, each drawn and trained by itself: an ensemble; left out, as many as the model "
             "has, else 1."},
@@ -52,7 +57,7 @@ static const struct rein_param model_rows[] = {
 };
 static const struct rein_param reference_rows[] = {FROM, FROZEN_DTYPE, {.name = NULL}};
 static const struct rein_param critic_rows[] = {
-    FROM, HEAD("value"), TRAINED_DTYPE, FREEZE,
+    FROM, HEAD("value"), TRAINED_DTYPE, FREEZE, CHECKPOINTING,
     {.name = "share", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct use_options, share), .choices = shares,
      .doc = "policy: a value head on the policy itself, in place of a model of its own."},
     {.name = "lr", .type = REIN_PARAM_REAL, .offset = offsetof(struct use_options, lr), .max = 10,
@@ -134,6 +139,7 @@ static int read_model(struct build *b, struct stage *s) {
     use->source.heads = (uint32_t)o->heads;
     use->dropout = o->dropout;
     use->bootstrap = o->bootstrap != 0;
+    use->checkpointing = o->gradient_checkpointing != 0;
     if (o->head != MODEL_SCORE && (o->heads > 0 || o->bootstrap || o->dropout > 0)) {
         const char *key = o->heads > 0 ? "heads" : o->bootstrap ? "bootstrap" : "dropout";
 
@@ -177,12 +183,16 @@ static int read_critic(struct build *b, struct stage *s) {
     use->share = o->share != 0;
     use->lr = o->lr;
     use->warmup_steps = o->warmup_steps;
+    use->checkpointing = o->gradient_checkpointing != 0;
     use->source.head = MODEL_VALUE;
     use->source.dtype = models_dtype(o->dtype);
     if (o->head != MODEL_VALUE)
         return build_fail(b, s, node_get(n, "head"), "a critic's head is 'value'");
     if (use->share && o->from != NULL)
         return build_fail(b, s, node_get(n, "from"), "the critic shares the policy or comes from a model of its own, not both");
+    if (use->share && use->checkpointing)
+        return build_fail(b, s, node_get(n, "gradient_checkpointing"), "a critic that shares the policy goes through the "
+                          "policy's layers: say it of the model");
     if (use->share && o->lr != 0)
         return build_fail(b, s, node_get(n, "lr"), "a critic that shares the policy learns at the policy's rate");
     if (use->share && (o->dtype || o->freeze.count))

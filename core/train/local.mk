@@ -12,6 +12,7 @@ core_libcore_la_SOURCES += \
 	core/train/optimizer.c core/train/optimizer.h \
 	core/train/order.c core/train/order.h \
 	core/train/rollout.c core/train/rollout.h \
+	core/train/room.c core/train/room.h \
 	core/train/run.c core/train/run.h \
 	core/train/samples.c core/train/samples.h \
 	core/train/save.c core/train/save.h \

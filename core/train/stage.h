@@ -72,6 +72,7 @@ struct model_use {
     const char *from;              /* the name it goes by: "sft", "base", or the path as written */
     struct model_source source;    /* path of an earlier stage's output: does not exist before that stage ran */
     bool share;                    /* critic: {share: policy} */
+    bool checkpointing;            /* of a model that trains: its layers are computed again in the backward pass */
     double dropout;                /* of a reward model in training */
     bool bootstrap;                /* each of its score heads learns from a draw of the data of its own */
     double lr;                     /* of a critic of its own */

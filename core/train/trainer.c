@@ -25,9 +25,10 @@ static int open_critic(const struct stage *s, struct trainer *t, struct error *e
     t->shared = s->critic.share;
     if (t->shared)
         return model_share(t->actor, MODEL_VALUE, source.path ? &source : NULL, &t->critic, err);
-    if (model_open(t->backend, &source, &t->critic, err) != 0)
+    if (model_open(t->backend, &source, &t->critic, err) != 0 || pass_create(t->critic, &t->critic_pass, err) != 0)
         return -1;
-    return pass_create(t->critic, &t->critic_pass, err);
+    pass_recompute(t->critic_pass, s->critic.checkpointing);
+    return 0;
 }
 
 static int open_reference(const struct stage *s, struct trainer *t, struct error *err) {
@@ -72,6 +73,7 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
     if (model_open(env->backend, &source, &out->actor, err) != 0 ||
         pass_create(out->actor, &out->actor_pass, err) != 0)
         goto fail;
+    pass_recompute(out->actor_pass, s->model.checkpointing);
     if ((needs & REIN_NEED_CRITIC) && open_critic(s, out, err) != 0)
         goto fail;
     if ((needs & REIN_NEED_REFERENCE) && open_reference(s, out, err) != 0)
@@ -90,6 +92,8 @@ void trainer_drop_reference(struct trainer *t) {
 }
 
 void trainer_close(struct trainer *t) {
+    if (t->backend != NULL)
+        backend_scratch_free(t->backend); /* of this stage's size */
     optimizer_free(t->optimizer);
     optimizer_free(t->critic_optimizer);
     pass_free(t->actor_pass);

@@ -36,6 +36,12 @@ tests_engine_check_sharing_CPPFLAGS = $(TEST_CPP)
 tests_engine_check_sharing_CFLAGS = $(TEST_CC)
 tests_engine_check_sharing_LDADD = $(TEST_LINK) -lm
 TESTS += tests/engine/check_sharing
+check_PROGRAMS += tests/engine/check_workspace
+tests_engine_check_workspace_SOURCES = tests/engine/check_workspace.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_workspace_CPPFLAGS = $(TEST_CPP)
+tests_engine_check_workspace_CFLAGS = $(TEST_CC)
+tests_engine_check_workspace_LDADD = $(TEST_LINK) -lm
+TESTS += tests/engine/check_workspace
 TESTS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
 endif
 EXTRA_DIST += tests/golden/generate_engine.py tests/golden/engine.json

@@ -50,6 +50,10 @@ static double mean(const double *x, size_t n) {
     "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n" \
     "rollout: {prompts: 12, group: 4, max_tokens: 4, temperature: 1.0}\n"
 
+#define GROUP \
+    "algorithm: {use: grpo, baseline: group}\nreference: 'yes'\ndata: {train: %1$s, eval: %1$s}\n%2$s\n" \
+    "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-mA-M]'}]\n" \
+    "rollout: {prompts: 3, group: 4, max_tokens: 4, temperature: 1.0}\n"
 #define DPO \
     "algorithm: {use: dpo, loss: %2$s}\nreference: 'yes'\ndata: {train: %1$s}\ntrain: {epochs: 1, batch: 8, lr: 1.0e-2}\n"
 
@@ -484,6 +488,64 @@ START_TEST(numbers_that_are_not_finite_end_the_run) {
 }
 END_TEST
 
+/* Room is made for the largest batch to come: no step, rollout or evaluation asks the backend for memory. */
+START_TEST(no_step_allocates) {
+    static const struct {
+        const char *name, *format, *extra;
+        uint64_t steps;
+    } runs[] = {
+        {"memory-sft", SFT, "micro_batch: 3, eval_every: 2", 24},
+        {"memory-rm", RM, "micro_batch: 2", 18},
+        {"memory-dpo", DPO, "sigmoid", 2},
+        {"memory-grpo", GROUP, "train: {steps: 6, epochs: 2, minibatch: 6, micro_batch: 4, lr: 1.0e-2}", 6},
+        {"memory-ppo", PPO, "critic: separate\ntrain: {steps: 6, epochs: 1, minibatch: 24, lr: 1.0e-2}", 6},
+        {"memory-shared", PPO, "critic: share\ntrain: {steps: 6, epochs: 1, minibatch: 24, lr: 1.0e-2}", 6},
+    };
+    const char *const data[] = {h.sft, h.pairs, h.pairs, h.prompts, h.prompts, h.prompts};
+    uint64_t so_far[32];
+
+    for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
+        struct fixture f;
+
+        memset(so_far, 0, sizeof(so_far));
+        h.allocations = so_far;
+        open_ok(&f, runs[i].name, runs[i].format, data[i], runs[i].extra);
+        run_ok(&f, 1, false);
+        h.allocations = NULL;
+        ck_assert_uint_gt(so_far[0], 0);
+        for (uint64_t k = 1; k < runs[i].steps; k++)
+            ck_assert_msg(so_far[k] == so_far[0], "%s: step %d", runs[i].name, (int)k + 1);
+        fixture_close(&f);
+    }
+}
+END_TEST
+
+START_TEST(checkpointing_gives_the_same_bits) {
+    const char *const data[] = {h.sft, h.pairs, h.prompts};
+    static const char *const formats[] = {SFT, RM, PPO};
+    static const char *const extras[] = {"micro_batch: 2", "micro_batch: 2",
+                                         "critic: separate\ntrain: {steps: 4, epochs: 2, lr: 1.0e-2}"};
+
+    for (int i = 0; i < 3; i++) {
+        uint32_t crc[2];
+
+        for (int on = 0; on < 2; on++) {
+            char name[32];
+            struct fixture f;
+
+            snprintf(name, sizeof(name), "again-%d-%d", i, on);
+            open_ok(&f, name, formats[i], data[i], extras[i]);
+            f.stage.model.dropout = i == 1 ? 0.2 : 0;
+            f.stage.model.checkpointing = f.stage.critic.checkpointing = on != 0;
+            run_ok(&f, 1, false);
+            crc[on] = fixture_crc(&f, "model/model.safetensors");
+            fixture_close(&f);
+        }
+        ck_assert_uint_eq(crc[0], crc[1]);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("train");
     TCase *tc = tcase_create("train");
@@ -506,6 +568,8 @@ int main(void) {
     tcase_add_test(tc, texts_beside_a_rollout_are_learnt_at_temperature_1);
     tcase_add_test(tc, a_stage_says_what_it_took);
     tcase_add_test(tc, nothing_is_left_of_a_refused_stage);
+    tcase_add_test(tc, no_step_allocates);
+    tcase_add_test(tc, checkpointing_gives_the_same_bits);
     tcase_add_test(tc, numbers_that_are_not_finite_end_the_run);
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);

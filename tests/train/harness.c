@@ -251,6 +251,8 @@ static int trip_step(void *ctx, uint64_t step, int eval, const struct report_val
                      struct error *err) {
     struct tripwire *t = ctx;
 
+    if (t->h->allocations != NULL && !eval)
+        t->h->allocations[step - 1] = t->h->backend->allocations;
     if (step == t->h->stop_step && !eval)
         signals_raise(true);
     return t->files.step(t->files.ctx, step, eval, values, count, err);

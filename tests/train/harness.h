@@ -17,6 +17,7 @@ struct harness {
     struct registry *registry;
     struct backend *backend;
     uint64_t stop_step;     /* a signal comes right after this step's metrics; 0: none */
+    uint64_t *allocations;  /* [steps] how often the backend was asked for memory until the end of each; or NULL */
     uint64_t stop_progress; /* or at this call of the sink's progress(), counting from 1 */
 };
 int harness_open(struct harness *h); /* 0, or -1 with a message on stderr */
