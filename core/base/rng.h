@@ -19,6 +19,7 @@ enum rng_purpose {
     RNG_DROPOUT = 4, /* step: optimiser step, row: of the data; or step: sample, row: completion */
     RNG_NOISE = 5,   /* step: sample, row: completion */
     RNG_BOOTSTRAP = 6, /* step: head, row: unit of the data */
+    RNG_ADAPTER = 7, /* step: tensor number, row/position: element */
 };
 
 void rng_block(uint64_t seed, uint32_t purpose, uint32_t step, uint32_t row, uint32_t position, uint32_t out[4]);

@@ -15,7 +15,7 @@
 
 /* What the command line says. */
 struct wishes {
-    const char *model, *prompt, *prompts, *template;
+    const char *model, *base, *prompt, *prompts, *template;
     int64_t max_tokens, top_k, seed, group;
     double temperature, top_p;
     bool ignore_eos, json;
@@ -219,7 +219,7 @@ static int generate_all(const struct wishes *w, struct model *m, const struct pr
 }
 
 static int work(const struct wishes *w, const struct cli_common *common, struct buffer *out, struct error *err) {
-    struct model_source source = {.path = w->model};
+    struct model_source source = {.path = w->model, .base = w->base};
     const struct chat_template *chat;
     struct session session = {0};
     struct prompts prompts = {0};
@@ -241,6 +241,7 @@ static int work(const struct wishes *w, const struct cli_common *common, struct 
 static int run(const struct command *self, int argc, char **argv) {
     struct wishes w = {.max_tokens = 64, .top_p = 1, .group = 1};
     const struct cli_option options[] = {
+        {"--base", CLI_TEXT, &w.base, "PATH", "an adapter's base model, in place of the one that it names"},
         {"--prompts", CLI_TEXT, &w.prompts, "FILE", "a JSONL file of prompts: prompt (text or messages) or prompt_ids"},
         {"--max-tokens", CLI_INT, &w.max_tokens, "N", "at most N tokens a completion (default 64)"},
         {"--temperature", CLI_REAL, &w.temperature, "T", "0 takes the likeliest token (default), 1 samples as trained"},

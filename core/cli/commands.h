@@ -13,6 +13,7 @@
     X(new) \
     X(report) \
     X(import) \
+    X(merge) \
     X(inspect) \
     X(generate) \
     X(logprobs) \

@@ -114,9 +114,10 @@ static int print_result(const struct rows *r, bool json, const char *by, const c
 }
 
 static int run(const struct command *self, int argc, char **argv) {
-    const char *words[2], *template = NULL, *reference = NULL;
+    const char *words[2], *template = NULL, *base = NULL, *reference = NULL;
     const struct cli_option options[] = {
         {"--template", CLI_TEXT, &template, "NAME", "chat template for message lists and prompts"},
+        {"--base", CLI_TEXT, &base, "PATH", "an adapter's base model, in place of the one that it names"},
         {"--reference", CLI_TEXT, &reference, "MODEL", "compare by log-ratio to this model, as dpo does"},
         {0}};
     struct cli_common common;
@@ -130,6 +131,7 @@ static int run(const struct command *self, int argc, char **argv) {
         return rc;
     struct rows_setup setup = {.model = words[0],
                                .data = words[1],
+                               .base = base,
                                .template = template,
                                .any = true,
                                .kinds = REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED | REIN_DATA_PAIRS | REIN_DATA_LISTS};

@@ -8,7 +8,7 @@ core_libcore_la_SOURCES += \
 	core/cli/inspect.c \
 	core/cli/inspect_checkpoint.c core/cli/inspect_checkpoint.h \
 	core/cli/show.c core/cli/show.h \
-	core/cli/logprobs.c \
+	core/cli/logprobs.c core/cli/merge.c \
 	core/cli/new.c \
 	core/cli/plugins.c \
 	core/cli/rows.c core/cli/rows.h \

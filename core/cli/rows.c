@@ -2,7 +2,6 @@
 #include "cli/rows.h"
 
 #include "base/mem.h"
-#include "model/tensors.h"
 
 #include <math.h>
 #include <rein/algorithm.h>
@@ -10,16 +9,6 @@
 #include <string.h>
 
 enum { BATCH_TOKENS = 2048 }; /* a longer row goes alone */
-
-int model_has_score(const char *path, bool *has, struct error *err) {
-    struct tensors *file;
-
-    if (tensors_open(path, &file, err))
-        return -1;
-    *has = tensors_find(file, "score.weight") != NULL;
-    tensors_close(file);
-    return 0;
-}
 
 /* The line that a row came from, for messages. */
 static uint64_t line_of(const struct dataset *d, size_t row) {
@@ -70,10 +59,10 @@ static int load_data(struct rows *r, const struct rows_setup *setup, struct erro
 }
 
 int rows_open(struct rows *r, const struct cli_common *common, const struct rows_setup *setup, struct error *err) {
-    struct model_source source = {.path = setup->model};
+    struct model_source source = {.path = setup->model, .base = setup->base};
     bool has;
 
-    if (model_has_score(setup->model, &has, err))
+    if (model_has_score(setup->model, setup->base, &has, err))
         return -1;
     if (setup->score && !has)
         return error_input(err, "%s: has no score head (score.weight): it is not a reward model", setup->model);

@@ -10,6 +10,7 @@
 
 struct rows_setup {
     const char *model, *data;
+    const char *base;     /* --base, or NULL */
     const char *template; /* --template, or NULL: the tokenizer's own for message lists */
     bool score;           /* the model must have a score head, which is then used */
     bool any;             /* ... or may have one: used when it has */
@@ -41,8 +42,5 @@ int rows_next(struct rows *r, struct error *err);
 int rows_logprobs(struct rows *r, struct error *err);
 /* The score head at the last token of each row, values[s]. */
 int rows_scores(struct rows *r, struct error *err);
-
-/* Does this model have score.weight? */
-int model_has_score(const char *path, bool *has, struct error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 #include "base/suggest.h"
 #include "cli/session.h"
+#include "pipeline/lora_read.h"
 #include "pipeline/models.h"
 #include "pipeline/stage_read.h"
 #include "text/template_yaml.h"
@@ -18,6 +19,7 @@ static const struct {
     {"pipeline", "the top of a pipeline; `models:` and `stages:` follow", "", 0, &pipeline_params},
     {"models", "an entry of `models:`", "models:\n  NAME:\n", 4, &models_params},
     {"model", "what a stage trains", "model:\n", 2, &use_params},
+    {"lora", "an adapter that a model or a critic trains in place of its weights", "model:\n  lora:\n", 4, &lora_params},
     {"reference", "the frozen model that a stage compares with", "reference:\n", 2, &reference_params},
     {"critic", "what predicts the reward of a stage that samples", "critic:\n", 2, &critic_params},
     {"data", "a stage's data", "data:\n", 2, &data_params},

@@ -5,9 +5,11 @@
 #include <stdio.h>
 
 static int run(const struct command *self, int argc, char **argv) {
-    const char *words[2], *template = NULL;
+    const char *words[2], *template = NULL, *base = NULL;
     const struct cli_option options[] = {
-        {"--template", CLI_TEXT, &template, "NAME", "chat template for message lists and prompts"}, {0}};
+        {"--template", CLI_TEXT, &template, "NAME", "chat template for message lists and prompts"},
+        {"--base", CLI_TEXT, &base, "PATH", "an adapter's base model, in place of the one that it names"},
+        {0}};
     struct cli_common common;
     struct rows rows = {0};
     struct error err = {0};
@@ -17,6 +19,7 @@ static int run(const struct command *self, int argc, char **argv) {
         return rc;
     struct rows_setup setup = {.model = words[0],
                                .data = words[1],
+                               .base = base,
                                .template = template,
                                .score = true,
                                .kinds = REIN_DATA_COMPLETIONS | REIN_DATA_LABELLED | REIN_DATA_PAIRS | REIN_DATA_LISTS};

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "model/lora.h"
 #include "model/transformer.h"
 
 int run_linear_dw(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
@@ -38,10 +39,13 @@ int run_linear_dx(const struct trunk *t, struct model_param *w, int64_t n, const
     return backend_check(t->backend, t->backend->k.linear_dx(t->backend->dev, &a), "linear_dx", err);
 }
 
-/* Both gradients of y = x W^T + bias; dx may lie where x was. */
+/* Both gradients of y = x W^T + bias, and those of its adapter; dx may lie where x was. */
 static int linear_back(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
                        const float *dy, const float *x, float *dx, float beta, struct error *err) {
-    return run_linear_dw(t, w, bias, n, dy, x, err) || run_linear_dx(t, w, n, dy, dx, beta, err) ? -1 : 0;
+    if (run_linear_dw(t, w, bias, n, dy, x, err) || (w->adapter && lora_dw(t, w, n, dy, x, err)) ||
+        run_linear_dx(t, w, n, dy, dx, beta, err))
+        return -1;
+    return w->adapter ? lora_dx(t, w, n, dx, err) : 0;
 }
 
 /* dx = beta dx + the gradient through call's norm */
@@ -197,14 +201,15 @@ static int look_up_back(const struct trunk *t, const struct work *w, const struc
 
 int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
     struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, NULL, w->rstd, w->mean};
+    const int64_t lowest = lora_lowest(t);
 
     if (norm_back(t, &last, w->dx, w->dx, 0, err))
         return -1;
-    for (int64_t i = (int64_t)t->nlayers - 1; i >= 0 && i >= t->first_trained; i--)
+    for (int64_t i = (int64_t)t->nlayers - 1; i >= 0 && i >= lowest; i--)
         if ((w->keep == KEEP_INPUTS && layer_inside(t, (size_t)i, w, f, err)) || mlp_back(t, (size_t)i, w, f, err) ||
             attention_back(t, (size_t)i, w, f, err))
             return -1;
-    if (t->first_trained >= 0)
+    if (lowest >= 0)
         return 0;
     if (flow_drops(f) && flow_drop(t, f, PLACE_EMBEDDING, w->dx, w->dx, err))
         return -1;

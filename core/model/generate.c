@@ -368,7 +368,7 @@ static int pack_results(struct sampler *d, uint32_t count, struct generation *ou
 }
 
 int generate(struct model *m, const struct generate_request *r, struct generation *out, struct error *err) {
-    struct sampler d = {.trunk = m->trunk, .backend = m->trunk->backend, .request = r};
+    struct sampler d = {.trunk = m->trunk, .lora = m->lora, .backend = m->trunk->backend, .request = r};
     uint64_t total = (uint64_t)r->prompts * r->group;
     uint32_t count = (uint32_t)total, running = 1;
     int rc;

@@ -12,7 +12,8 @@ core_libcore_la_SOURCES += \
 	core/model/tensor_table.c core/model/tensor_table.h \
 	core/model/tensors.c core/model/tensors.h \
 	core/model/model.c core/model/model.h core/model/model_save.c core/model/same.c \
-	core/model/trunk.h \
+	core/model/trunk.h core/model/adapted.c core/model/adapted.h \
+	core/model/lora.c core/model/lora.h core/model/lora_run.c core/model/peft.c core/model/peft.h \
 	core/model/param.c core/model/param.h core/model/weights.c core/model/weights.h core/model/freeze.c \
 	core/model/transformer.c core/model/transformer.h core/model/backward.c core/model/workspace.c \
 	core/model/packing.c core/model/packing.h \

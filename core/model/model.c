@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/adapted.h"
 #include "model/dtype.h"
 #include "model/param.h"
 #include "model/transformer.h"
@@ -174,12 +175,6 @@ static int trunk_fill(struct trunk *t, const struct model_source *source, struct
     return 0;
 }
 
-static const char *find_head(const struct tensors *file, enum model_head head) {
-    if (file && head == MODEL_VALUE && tensors_find(file, "value.weight"))
-        return "value.weight";
-    return file && tensors_find(file, "score.weight") ? "score.weight" : NULL;
-}
-
 uint32_t model_source_heads(const struct model_source *source, const struct model_config *c) {
     const uint32_t there = !source->random && c->labels > 0 ? (uint32_t)c->labels : 0;
 
@@ -188,57 +183,91 @@ uint32_t model_source_heads(const struct model_source *source, const struct mode
     return there ? there : source->heads ? source->heads : 1;
 }
 
-/* The score or value head of m: from the file, else random or zero as model.h says. `c`: the file's. */
-static int head_fill(struct model *m, const struct model_source *source, const struct tensors *file,
-                     const struct model_config *c, bool trainable, struct error *err) {
+/* The score or value head of m: from the file, else random or zero as model.h says. `from` NULL: in no file. */
+static int head_fill(struct model *m, const struct model_source *source, const struct head_source *from,
+                     bool trainable, struct error *err) {
     struct trunk *t = m->trunk;
-    const char *name = find_head(file, m->head);
+    const char *name = from ? from->name : NULL;
     double deviation = m->head == MODEL_SCORE ? 1.0 / sqrt((double)t->config.hidden + 1) : 0.0;
-    const int64_t heads = source && c && m->head == MODEL_SCORE ? model_source_heads(source, c) : 1;
+    const int64_t heads = source && from && m->head == MODEL_SCORE ? model_source_heads(source, &from->config) : 1;
     struct model_param *p;
 
     if (name && source && source->heads && m->head == MODEL_SCORE && source->heads != heads)
         return error_input(err, "%s: has %lld score heads, not %u", source->path, (long long)heads, source->heads);
-    if (name && c && m->head == MODEL_VALUE && c->labels > 1)
+    if (name && m->head == MODEL_VALUE && from->config.labels > 1)
         return error_input(err, "%s: has %lld score heads; a critic begins with one", source->path,
-                           (long long)c->labels);
+                           (long long)from->config.labels);
     p = m->head_param = param_create(name ? name : "score.weight", heads, t->config.hidden, true, err);
     if (!p)
         return -1;
     p->frozen = trainable && source && freeze_names_head(source, p->name);
-    if (m->head == MODEL_SCORE && name && c)
-        m->standard = c->standard;
+    if (m->head == MODEL_SCORE && name)
+        m->standard = from->config.standard;
     if (!name) {
         p->file_dtype = t->params[0]->file_dtype;
         if (param_allocate(t->backend, p, trainable, err))
             return -1;
         return param_random(t->backend, p, source ? source->head_seed : 0, HEAD_NUMBER, deviation, err);
     }
-    if (weights_check_one(p, file, trainable, 0, err) || param_allocate(t->backend, p, trainable, err))
+    if (weights_check_one(p, from->file, trainable, 0, err) || param_allocate(t->backend, p, trainable, err))
         return -1;
-    return param_read(t->backend, p, file, err) || backend_sync(t->backend, err) ? -1 : 0;
+    return param_read(t->backend, p, from->file, err) || backend_sync(t->backend, err) ? -1 : 0;
+}
+
+static int head_open(struct model *m, const struct model_source *source, const struct sources *files,
+                     const struct model_config *c, struct error *err) {
+    struct head_source from;
+    int rc;
+
+    if (m->head == MODEL_LM)
+        return 0;
+    if (head_source_open(files, c, m->head, &from, err))
+        return -1;
+    rc = head_fill(m, source, &from, source->trainable, err);
+    config_free(&from.config);
+    return rc;
+}
+
+/* The adapter's and the head's shapes. `config`: the base's, that gets what is the head's. */
+static int check_adapted(const struct trunk *t, const struct model_source *source, const struct sources *files,
+                         struct model_config *config, struct error *err) {
+    struct head_source from;
+    struct lora *l;
+
+    if (adapter_plan(t, source, files, &l, err))
+        return -1;
+    lora_release(l);
+    if (!files->peft)
+        return 0;
+    if (head_source_open(files, &t->config, source->head, &from, err))
+        return -1;
+    config->labels = from.config.labels;
+    config->standard = from.config.standard;
+    config_free(&from.config);
+    return 0;
 }
 
 int model_check(const struct model_source *source, struct model_config *config, struct tokenizer **tokenizer,
                 struct error *err) {
-    struct tensors *file = NULL;
-    struct trunk *t = NULL;
+    struct sources files;
+    struct trunk *t;
     int rc = -1;
 
     *tokenizer = NULL;
-    if (!source->random && tensors_open(source->path, &file, err))
+    if (sources_open(source, &files, err))
         return -1;
-    t = trunk_create(NULL, source, err);
+    t = trunk_create(NULL, &files.trunk, err);
     if (t)
-        rc = trunk_describe(t, source, file, err);
-    if (rc == 0)
-        rc = config_copy(&t->config, config, err);
+        rc = trunk_describe(t, &files.trunk, files.file, err);
+    if (rc == 0 && (rc = config_copy(&t->config, config, err)) == 0 &&
+        (rc = check_adapted(t, source, &files, config, err)) != 0)
+        config_free(config);
     if (rc == 0 && t->tokenizer) { /* the only user hands it over */
         *tokenizer = t->tokenizer;
         free(t->tokenizer_users);
         t->tokenizer = NULL;
     }
-    tensors_close(file);
+    sources_close(&files);
     trunk_release(t);
     return rc;
 }
@@ -262,50 +291,53 @@ static struct trunk *open_trunk(struct backend *b, const struct model_source *so
 }
 
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err) {
-    struct tensors *file = NULL;
+    struct sources files;
     struct model *m;
     int rc = -1;
 
     *out = NULL;
-    if (source->trainable && source->dtype == REIN_F16)
-        return error_input(err, "%s: nothing trains in float16: its range is too small for weights and gradients",
-                           source->path);
-    if (!source->random && tensors_open(source->path, &file, err))
+    if (sources_open(source, &files, err))
         return -1;
     m = mem_zeros(1, sizeof(*m));
     if (!m)
         error_nomem(err, "model");
-    else if ((m->trunk = open_trunk(b, source, file, err)) != NULL) {
+    else if (files.trunk.trainable && source->dtype == REIN_F16)
+        error_input(err, "%s: nothing trains in float16: its range is too small for weights and gradients",
+                    source->path);
+    else if ((m->trunk = open_trunk(b, &files.trunk, files.file, err)) != NULL) {
         m->head = source->head;
         m->random = source->random;
-        rc = m->head != MODEL_LM ? head_fill(m, source, file, &m->trunk->config, source->trainable, err) : 0;
+        rc = adapter_open(m->trunk, source, &files, &m->lora, err) ||
+             head_open(m, source, &files, &m->trunk->config, err);
+        if (m->trunk->file == files.file)
+            files.file = NULL; /* it keeps it */
     }
-    if (!m || !m->trunk || m->trunk->file != file)
-        tensors_close(file);
+    sources_close(&files);
     if (rc)
         model_close(m);
     else
         *out = m;
-    return rc;
+    return rc ? -1 : 0;
 }
 
 /* A head on the trunk of m, from the file that `source` names, if it names one. */
 static int share_head(struct model *m, const struct model_source *source, struct error *err) {
-    const bool trainable = source ? source->trainable : m->trunk->trainable;
+    const bool trainable = source ? source->trainable : model_trunk_trains(m);
     struct model_config config;
-    struct tensors *file;
+    struct sources files;
     int rc;
 
     if (!source || !source->path || source->random)
-        return head_fill(m, source, NULL, NULL, trainable, err);
-    if (tensors_open(source->path, &file, err))
+        return head_fill(m, source, NULL, trainable, err);
+    if (sources_open(source, &files, err))
         return -1;
-    rc = tensors_is_gguf(file) ? tensors_config(file, &config, err) : config_load(source->path, &config, err);
+    rc = tensors_is_gguf(files.file) ? tensors_config(files.file, &config, err)
+                                     : config_load(files.trunk.path, &config, err);
     if (rc == 0) {
-        rc = head_fill(m, source, file, &config, trainable, err);
+        rc = head_open(m, source, &files, &config, err);
         config_free(&config);
     }
-    tensors_close(file);
+    sources_close(&files);
     return rc ? -1 : 0;
 }
 
@@ -322,6 +354,9 @@ int model_share(struct model *with, enum model_head head, const struct model_sou
         return error_nomem(err, "model");
     m->trunk = t;
     t->references++;
+    m->lora = with->lora;
+    if (m->lora)
+        m->lora->references++;
     m->head = head;
     if (head != MODEL_LM && share_head(m, source, err)) {
         model_close(m);
@@ -351,6 +386,10 @@ int model_clone_frozen(const struct model *m, struct model **out, struct error *
     struct model_param *p;
 
     *out = NULL;
+    if (m->lora) {
+        free(copy);
+        return error_run(err, "%s: its adapter is not copied with it", from->path);
+    }
     if (!copy)
         return error_nomem(err, "model");
     copy->head = m->head;
@@ -373,8 +412,10 @@ fail:
 void model_close(struct model *m) {
     if (!m)
         return;
-    if (m->trunk)
+    if (m->trunk) {
         param_free(m->trunk->backend, m->head_param);
+        lora_leave(m->lora, m->trunk);
+    }
     trunk_release(m->trunk);
     free(m);
 }
@@ -411,12 +452,28 @@ bool model_same_trunk(const struct model *a, const struct model *b) {
     return a->trunk == b->trunk;
 }
 
+bool model_same_adapter(const struct model *a, const struct model *b) {
+    return a->lora == b->lora;
+}
+
+bool model_trunk_trains(const struct model *m) {
+    return m->trunk->trainable || (m->lora && m->lora->trainable);
+}
+
+static size_t adapter_params(const struct model *m) {
+    return m->lora ? m->lora->nparams : 0;
+}
+
 size_t model_params(const struct model *m) {
-    return m->trunk->nparams + (m->head_param ? 1 : 0);
+    return m->trunk->nparams + adapter_params(m) + (m->head_param ? 1 : 0);
 }
 
 struct model_param *model_param(const struct model *m, size_t index) {
-    return index < m->trunk->nparams ? m->trunk->params[index] : m->head_param;
+    const size_t trunk = m->trunk->nparams;
+
+    if (index < trunk)
+        return m->trunk->params[index];
+    return index < trunk + adapter_params(m) ? m->lora->params[index - trunk] : m->head_param;
 }
 
 int model_zero_grad(struct model *m, struct error *err) {
@@ -432,7 +489,8 @@ int model_zero_grad(struct model *m, struct error *err) {
 
 void model_touch(struct model *m) {
     for (size_t i = 0; i < model_params(m); i++)
-        model_param(m, i)->w.generation++;
+        if (model_param(m, i)->grad) /* nothing else changes */
+            model_param(m, i)->w.generation++;
 }
 
 void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,

@@ -12,9 +12,20 @@
 #include "plugin/backend.h"
 #include "text/tokenizer.h"
 
+#include <rein/param.h>
+
 enum model_head { MODEL_LM, MODEL_SCORE, MODEL_VALUE };
 
-/* Where a model comes from. */
+/* lora: an adapter that trains beside the linear layers of a frozen model. Defaults are PEFT's names' and TRL's values. */
+struct lora_options {
+    int64_t rank;
+    double alpha, dropout;   /* dropout of the layers' inputs on the adapter's side, in training */
+    struct rein_list targets; /* names of layers, or their ends after a dot; none: all linear layers of the decoder */
+    uint8_t rslora, merge;   /* merge: saved as a whole model */
+};
+
+/* Where a model comes from. `path` may be an adapter's folder (peft.h): then that adapter is on its base, frozen or, in a
+ * trainable model, all that trains besides the head. */
 struct model_source {
     const char *path;        /* Hugging Face folder or .gguf; with `random`: a folder with config.json and tokenizer.json */
     bool random;             /* weights normal(0, initializer_range) by seed; norms 1, biases 0; value head 0 */
@@ -28,6 +39,8 @@ struct model_source {
                                 trains in REIN_BF16 has float32 masters beside it; nothing trains in REIN_F16 */
     const char *const *freeze; /* trainable: patterns of what does not train, see model_check_freeze */
     size_t nfreeze;
+    const struct lora_options *lora; /* trainable: a new adapter, drawn by head_seed, on a frozen trunk; else NULL */
+    const char *base;        /* of an adapter's folder: its base, in place of what adapter_config.json says; may be NULL */
 };
 
 /* Where a parameter lies in a file: all of a tensor, or one of several that share it (a fused q, k and v). */
@@ -50,6 +63,7 @@ struct model_param {
     bool frozen;             /* does not train although its model does */
     int32_t layer;           /* -1: in none */
     uint32_t file_dtype;     /* written back in this dtype */
+    const struct lora_pair *adapter; /* what is added to it now, see lora.h; NULL: nothing */
 };
 
 struct trunk;
@@ -67,7 +81,7 @@ int model_check(const struct model_source *source, struct model_config *config, 
 int model_check_freeze(const struct model_config *c, const struct model_source *source, size_t *which,
                        struct error *err);
 int model_open(struct backend *b, const struct model_source *source, struct model **out, struct error *err);
-/* Another view on the same trunk (critic: {share: policy}); `source` gives the head, may be NULL. */
+/* Another view on the same trunk (critic: {share: policy}), with the same adapter; `source` gives the head, may be NULL. */
 int model_share(struct model *with, enum model_head head, const struct model_source *source, struct model **out,
                 struct error *err);
 /* Would `source` have the very trunk of m, which was opened frozen and is as its files say: same folder, or same
@@ -86,6 +100,9 @@ const struct model_standard *model_standard(const struct model *m);
 void model_set_standard(struct model *m, const struct model_standard *s);
 struct backend *model_backend(const struct model *m);
 bool model_same_trunk(const struct model *a, const struct model *b);
+bool model_same_adapter(const struct model *a, const struct model *b); /* NULL is one, too: none */
+/* Does anything but its head train? */
+bool model_trunk_trains(const struct model *m);
 
 /* Everything a view can train: the trunk's parameters, then its head's. Parameters of a shared trunk appear
  * in each view; the caller counts a pointer once. */
@@ -101,10 +118,14 @@ int param_round(struct backend *b, struct model_param *p, struct error *err);
 /* Call after weights changed, so that backends repack and tied copies follow. */
 void model_touch(struct model *m);
 
-/* Writes a folder that transformers loads: config.json, model.safetensors, tokenizer files, generation_config.json.
+/* Writes a folder that transformers loads, or PEFT when it has an adapter. Of a model: config.json, model.safetensors, tokenizer files, generation_config.json.
  * A score head gives …ForSequenceClassification with a pad_token_id not in `avoid` (a bitmap over the
  * vocabulary of ids that occur in the data: bit id % 8 of byte id / 8; may be NULL). Value heads are written as score heads. */
 int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err);
+/* The whole model, its adapter added to the weights. */
+int model_save_merged(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err);
+/* Has the model in these files a score head? `base`: as model_source's. */
+int model_has_score(const char *path, const char *base, bool *has, struct error *err);
 
 /* Estimate before anything is loaded, bytes: weights, gradients and optimiser state, activations for `tokens` tokens kept. */
 struct model_memory {

@@ -3,7 +3,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/dtype.h"
+#include "model/lora.h"
 #include "model/param.h"
+#include "model/peft.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,12 +113,14 @@ static int save_config(const struct model *m, const char *folder, const uint8_t 
     return rc;
 }
 
-/* The parameters that belong in the file: a classifier has no language model head. */
-static size_t saved_params(const struct model *m, const struct model_param **list) {
+/* The parameters that belong in the file: a classifier has no language model head. `whole`: not an adapter's file. */
+static size_t saved_params(const struct model *m, bool whole, const struct model_param **list) {
     const struct trunk *t = m->trunk;
     size_t n = 0;
 
-    for (size_t i = 0; i < t->nparams; i++)
+    for (size_t i = 0; !whole && i < m->lora->nparams; i++)
+        list[n++] = m->lora->params[i];
+    for (size_t i = 0; whole && i < t->nparams; i++)
         if (m->head == MODEL_LM || t->params[i] != t->lm_head || t->lm_head == t->embedding)
             list[n++] = t->params[i];
     if (m->head_param)
@@ -124,8 +128,8 @@ static size_t saved_params(const struct model *m, const struct model_param **lis
     return n;
 }
 
-static void describe(const struct model_param *p, bool head, struct tensor_out *out) {
-    out->name = head ? "score.weight" : p->place.tensor;
+static void describe(const struct model_param *p, const char *head, struct tensor_out *out) {
+    out->name = head ? head : p->place.tensor;
     out->dtype = p->file_dtype;
     out->rank = p->decay ? 2 : 1;
     out->shape[0] = p->place.transposed ? p->w.cols : p->place.rows;
@@ -147,6 +151,7 @@ struct origin {
     const struct trunk *trunk;
     struct tensors_writer *writer;
     uint32_t dtype;
+    bool whole;
 };
 
 static int take_piece(void *ctx, const void *host, size_t count, struct error *err) {
@@ -157,7 +162,7 @@ static int take_piece(void *ctx, const void *host, size_t count, struct error *e
 
 /* A head may come from another file than the trunk. */
 static bool lies_in_file(const struct origin *o, const struct model_param *p) {
-    return o->trunk->file && !p->grad && p != o->model->head_param;
+    return o->whole && o->trunk->file && !p->grad && p != o->model->head_param;
 }
 
 /* A whole tensor as it is in the file, in the dtype that is written. */
@@ -207,6 +212,31 @@ static int place_piece(void *ctx, const void *host, size_t count, struct error *
     return 0;
 }
 
+/* The trunk's parameter whose adapter is to be added, or -1. */
+static int64_t adapted(const struct origin *o, const struct model_param *p) {
+    const struct lora *l = o->whole ? o->model->lora : NULL;
+
+    for (size_t i = 0; l && i < l->npairs; i++)
+        if (o->trunk->params[i] == p)
+            return l->pairs[i].a ? (int64_t)i : -1;
+    return -1;
+}
+
+static int add_adapter(const struct origin *o, const struct model_param *p, float *all, struct error *err) {
+    const int64_t index = adapted(o, p);
+    float *delta;
+    int rc;
+
+    if (index < 0)
+        return 0;
+    delta = mem_zeros((size_t)param_count(p), sizeof(*delta));
+    rc = delta ? lora_merge(o->model->lora, (size_t)index, delta, err) : error_nomem(err, p->name);
+    for (uint64_t i = 0; rc == 0 && i < param_count(p); i++)
+        all[param_file_index(p, i)] += delta[i];
+    free(delta);
+    return rc;
+}
+
 /* One tensor from its parts, in the file's order of elements. */
 static int put_parts(struct origin *o, const struct model_param *const *list, size_t parts, struct error *err) {
     uint64_t total = 0;
@@ -232,6 +262,8 @@ static int put_parts(struct origin *o, const struct model_param *const *list, si
         if (!lies_in_file(o, p))
             rc = backend_each_piece(o->trunk->backend, p->master ? (void *)p->master : p->w.data,
                                     (size_t)param_count(p), dtype_width(x.dtype), place_piece, &x, err);
+        if (rc == 0)
+            rc = add_adapter(o, p, all, err);
     }
     if (rc == 0)
         rc = tensors_put(o->writer, all, total, REIN_F32, err);
@@ -239,10 +271,11 @@ static int put_parts(struct origin *o, const struct model_param *const *list, si
     return rc;
 }
 
-static int save_weights(const struct model *m, const char *path, struct error *err) {
+static int save_weights(const struct model *m, bool whole, const char *path, struct error *err) {
+    const char *score = whole ? "score.weight" : PEFT_PREFIX "score.weight";
     const struct model_param **list = mem_array(model_params(m), sizeof(*list));
     struct tensor_out *out = mem_zeros(model_params(m), sizeof(*out));
-    struct origin o = {.model = m, .trunk = m->trunk};
+    struct origin o = {.model = m, .trunk = m->trunk, .whole = whole};
     size_t n, tensors = 0;
     int rc = -1;
 
@@ -250,14 +283,14 @@ static int save_weights(const struct model *m, const char *path, struct error *e
         error_nomem(err, "model to be written");
         goto done;
     }
-    n = saved_params(m, list);
+    n = saved_params(m, whole, list);
     for (size_t i = 0; i < n; i += parts_of(list + i, n - i))
-        describe(list[i], list[i] == m->head_param, &out[tensors++]);
+        describe(list[i], list[i] == m->head_param ? score : NULL, &out[tensors++]);
     if (tensors_create(path, out, tensors, &o.writer, err))
         goto done;
     for (size_t i = 0, parts; i < n; i += parts) {
         parts = parts_of(list + i, n - i);
-        if (param_is_whole(list[i]) ? put_whole(&o, list[i], err) : put_parts(&o, list + i, parts, err)) {
+        if (param_is_whole(list[i]) && adapted(&o, list[i]) < 0 ? put_whole(&o, list[i], err) : put_parts(&o, list + i, parts, err)) {
             tensors_abandon(o.writer);
             goto done;
         }
@@ -269,16 +302,26 @@ done:
     return rc;
 }
 
-int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
-    char *path = file_join(folder, "model.safetensors");
+static int save(const struct model *m, bool whole, const char *folder, const uint8_t *avoid, struct error *err) {
+    char *path = file_join(folder, whole ? "model.safetensors" : "adapter_model.safetensors");
     int rc;
 
     if (!path)
         return error_nomem(err, folder);
     rc = file_make_folder(folder, err) || save_config(m, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
-                 (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) || save_weights(m, path, err)
+                 (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) ||
+                 (!whole && peft_save_config(m->lora, m->head != MODEL_LM, folder, err)) ||
+                 save_weights(m, whole, path, err)
              ? -1
              : 0;
     free(path);
     return rc;
+}
+
+int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
+    return save(m, m->lora == NULL, folder, avoid, err);
+}
+
+int model_save_merged(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
+    return save(m, true, folder, avoid, err);
 }

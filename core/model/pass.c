@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "model/dtype.h"
+#include "model/lora.h"
 #include "model/packing.h"
 #include "model/transformer.h"
 #include "model/param.h"
@@ -25,6 +26,7 @@ struct rows {
 
 struct pass {
     struct trunk *trunk;
+    struct lora *lora;    /* the adapter of the views that it runs, or NULL */
     struct work work;     /* of the last forward pass; what is not kept lies in the backend's scratch */
     struct acts *layers;
     void *kept;
@@ -54,6 +56,9 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
     p->trunk = m->trunk;
     p->trunk->references++;
     p->least = PASS_SHARE_LEAST;
+    p->lora = m->lora;
+    if (p->lora)
+        p->lora->references++;
     p->layers = mem_zeros(p->trunk->nlayers, sizeof(*p->layers));
     if (!p->layers) {
         pass_free(p);
@@ -81,6 +86,7 @@ void pass_free(struct pass *p) {
     free(p->keys);
     free(p->head_keys);
     free(p->head_positions);
+    lora_leave(p->lora, p->trunk);
     trunk_release(p->trunk);
     free(p);
 }
@@ -197,8 +203,12 @@ void pass_recompute(struct pass *p, bool on) {
     p->recompute = on;
 }
 
+static bool trains(const struct pass *p) {
+    return p->trunk->trainable || (p->lora && p->lora->trainable);
+}
+
 static enum keep kept_by(const struct pass *p, bool keep) {
-    if (!keep || !p->trunk->trainable) /* nothing flows back through a frozen trunk */
+    if (!keep || !trains(p)) /* nothing flows back through a frozen trunk */
         return KEEP_NOTHING;
     return p->recompute ? KEEP_INPUTS : KEEP_ALL;
 }
@@ -254,7 +264,7 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     p->targets = 0;
     if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err) ||
         reserve_kept(p, (uint64_t)p->flow.n, how, err) || lay_out(p, how, err) ||
-        transformer_forward(t, &p->work, &p->flow, err))
+        adapted_forward(t, p->lora, &p->work, &p->flow, err))
         return -1;
     if (how != KEEP_NOTHING &&
         backend_zero(t->backend, p->work.dx, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
@@ -417,7 +427,7 @@ int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const f
 }
 
 static int check_view(const struct pass *p, const struct model *m, struct error *err) {
-    if (m->trunk != p->trunk || !m->head_param)
+    if (m->trunk != p->trunk || m->lora != p->lora || !m->head_param)
         return error_run(err, "the pass is not over the trunk of a view with a score or value head");
     return 0;
 }
@@ -439,7 +449,7 @@ static int head_keys(struct pass *p, uint32_t n, const int32_t *rows, struct err
 }
 
 static bool head_drops(const struct pass *p) {
-    return p->perturb.kind == REIN_PERTURB_DROPOUT;
+    return p->perturb.kind == REIN_PERTURB_DROPOUT && p->perturb.site != PASS_SITE_ADAPTER;
 }
 
 /* x through the dropout of the head's input, or a gradient back through it; in place. */
@@ -557,12 +567,12 @@ int pass_scores_backward(struct pass *p, struct model *m, uint32_t n, const int3
 }
 
 int pass_backward(struct pass *p, struct error *err) {
-    if (!p->trunk->trainable)
+    if (!trains(p))
         return 0;
     if (!has_kept(p))
         return error_run(err, "a backward pass needs a kept forward pass");
     p->forward = false; /* its activations are used up */
-    if (lay_out(p, p->work.keep, err) || transformer_backward(p->trunk, &p->work, &p->flow, err))
+    if (lay_out(p, p->work.keep, err) || adapted_backward(p->trunk, p->lora, &p->work, &p->flow, err))
         return -1;
     return backend_sync(p->trunk->backend, err);
 }

@@ -24,14 +24,16 @@ struct packed {
 
 struct pass;
 
+#define PASS_SITE_ADAPTER 0x100u /* beside REIN_SITE_*: dropout of what an adapter reads (PEFT's lora_dropout) */
+
 /* Dropout or noise. A sequence draws by its key and by the positions in it, whatever else is in the batch. */
 struct pass_perturb {
-    uint32_t kind, site;      /* REIN_PERTURB_*, REIN_SITE_* */
+    uint32_t kind, site;      /* REIN_PERTURB_*, REIN_SITE_* or PASS_SITE_ADAPTER */
     double rate;
     const uint64_t *keys;     /* a key a sequence */
 };
 
-int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk of m */
+int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk and adapter of m */
 void pass_free(struct pass *p);
 uint64_t pass_bytes(const struct pass *p); /* of workspace of its own held now */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Do the files of two models hold one trunk?
  */
+#include "model/peft.h"
 #include "model/tensors.h"
 #include "model/trunk.h"
 
@@ -64,6 +65,8 @@ int model_same_files(const struct model *m, const struct model_source *source, b
     int rc = 0;
 
     *same = false;
+    if (m->lora || peft_is_adapter(source->path)) /* frozen trunks of one file are shared when they are opened */
+        return 0;
     if (t->trainable || m->random != source->random || (m->head == MODEL_LM) != (source->head == MODEL_LM))
         return 0;
     if (strcmp(t->path, source->path) == 0) {

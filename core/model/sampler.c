@@ -120,7 +120,7 @@ static int alloc_slots(struct sampler *d, struct error *err) {
 
 int sampler_run(struct sampler *d, const struct flow *f, struct error *err) {
     work_lay_out(&d->work, &d->trunk->config, (uint64_t)f->n, KEEP_NOTHING, NULL, d->work_memory);
-    return transformer_forward(d->trunk, &d->work, f, err);
+    return adapted_forward(d->trunk, d->lora, &d->work, f, err);
 }
 
 int sampler_reserve(struct sampler *d, size_t n, struct error *err) {

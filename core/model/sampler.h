@@ -24,6 +24,7 @@ struct slot {
 
 struct sampler {
     struct trunk *trunk;
+    struct lora *lora;
     struct backend *backend;
     const struct generate_request *request;
     struct work work;

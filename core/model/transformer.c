@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/transformer.h"
 
+#include "model/lora.h"
 #include <math.h>
 
 int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
@@ -17,7 +18,9 @@ int run_linear(const struct trunk *t, struct model_param *w, const struct model_
         .beta = beta,
     };
 
-    return backend_check(t->backend, t->backend->k.linear(t->backend->dev, &a), "linear", err);
+    if (backend_check(t->backend, t->backend->k.linear(t->backend->dev, &a), "linear", err))
+        return -1;
+    return w->adapter ? lora_forward(t, w, n, x, y, err) : 0;
 }
 
 int run_norm(const struct trunk *t, const struct norm_call *call, struct error *err) {
@@ -302,7 +305,7 @@ static int embed_both(const struct trunk *t, const struct work *w, const struct 
 static int embed(const struct trunk *t, const struct work *w, const struct flow *f, float *out, struct error *err) {
     if (embed_both(t, w, f, out, err))
         return -1;
-    return f->perturb && f->perturb->site != REIN_SITE_HEAD ? flow_drop(t, f, PLACE_EMBEDDING, out, out, err) : 0;
+    return f->perturb && f->perturb->site != REIN_SITE_HEAD && f->perturb->site != PASS_SITE_ADAPTER ? flow_drop(t, f, PLACE_EMBEDDING, out, out, err) : 0;
 }
 
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {

@@ -85,6 +85,10 @@ static inline uint32_t place_head(const struct trunk *t) {
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
 /* From w->dx to the gradients of all parameters (added). Uses up w->layers. */
 int transformer_backward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err);
+/* The same with an adapter on (NULL: none). */
+int adapted_forward(struct trunk *t, struct lora *l, struct work *w, const struct flow *f, struct error *err);
+int adapted_backward(struct trunk *t, struct lora *l, struct work *w, const struct flow *f, struct error *err);
+
 /* The forward pass of a layer from its x to its gate and up. */
 int layer_inside(const struct trunk *t, size_t index, struct work *w, const struct flow *f, struct error *err);
 

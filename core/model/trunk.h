@@ -39,12 +39,14 @@ struct trunk {
     struct model_param *lm_head;    /* the embedding itself when tied; NULL when opened for another head alone */
     float *frequencies;             /* host [head_dim / 2] */
     float rope_scale, embedding_scale;
+    struct lora *lora;              /* the adapter that is on, or NULL: see lora.h */
 };
 
 struct model {
     struct trunk *trunk;
     enum model_head head;
     bool random;                    /* drawn, not read */
+    struct lora *lora;              /* the view's adapter, or NULL */
     struct model_param *head_param; /* score [heads][hidden] or value [1][hidden], else NULL */
     struct model_standard standard; /* of a score head */
 };

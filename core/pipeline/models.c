@@ -3,12 +3,13 @@
 
 #include "base/file.h"
 #include "base/suggest.h"
+#include "model/peft.h"
 
 #include <stddef.h>
 #include <string.h>
 
 struct model_options {
-    const char *from, *config;
+    const char *from, *config, *base;
     int64_t init, dtype;
 };
 const char *const models_dtypes[] = {"auto", "f32", "f16", "bf16", NULL};
@@ -18,6 +19,8 @@ enum { INIT_FILES, INIT_RANDOM };
 static const struct rein_param rows[] = {
     {.name = "from", .type = REIN_PARAM_STRING, .offset = offsetof(struct model_options, from),
      .doc = "A Hugging Face folder or a .gguf file, beside the pipeline or absolute."},
+    {.name = "base", .type = REIN_PARAM_STRING, .offset = offsetof(struct model_options, base),
+     .doc = "Where `from` is the folder of an adapter: its base model, in place of the one that it names."},
     {.name = "config", .type = REIN_PARAM_STRING, .offset = offsetof(struct model_options, config),
      .doc = "A folder with config.json and tokenizer.json: a new model of that shape; needs `init: random`."},
     {.name = "init", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct model_options, init), .choices = inits,
@@ -68,6 +71,12 @@ static int read_one(struct build *b, struct pipeline_model *m) {
     if (o->config ? !file_is_folder(m->source.path) : !is_model(m->source.path))
         return node_error(node_get(m->node, o->from ? "from" : "config"), b->err, "there is no %s %s",
                           o->config ? "folder" : "model folder or .gguf file", m->source.path);
+    if (o->base && !peft_is_adapter(m->source.path))
+        return node_error(node_get(m->node, "base"), b->err, "model '%s': only an adapter has a base, and %s is none",
+                          m->name, m->source.path);
+    if (o->base && ((m->source.base = build_path(b, o->base)) == NULL || !is_model(m->source.base)))
+        return node_error(node_get(m->node, "base"), b->err, "there is no model folder or .gguf file %s",
+                          m->source.base ? m->source.base : o->base);
     m->source.random = o->config != NULL;
     m->source.seed = b->p->seed;
     m->source.dtype = models_dtype(o->dtype);
@@ -143,6 +152,7 @@ int models_resolve(struct build *b, const struct stage *s, const struct node *at
     for (size_t i = 0; i < b->p->nmodels; i++)
         if (strcmp(b->p->models[i].name, name) == 0) {
             source->path = b->p->models[i].source.path;
+            source->base = b->p->models[i].source.base;
             source->random = b->p->models[i].source.random;
             source->seed = b->p->models[i].source.seed;
             if (!source->dtype)

@@ -2,6 +2,7 @@
 #include "pipeline/pipeline.h"
 
 #include "base/file.h"
+#include "model/peft.h"
 #include "pipeline/build.h"
 #include "pipeline/models.h"
 #include "pipeline/stage_read.h"
@@ -183,6 +184,14 @@ const struct stage *pipeline_writer(const struct pipeline *p, const struct model
                ? s : NULL;
 }
 
+static bool has_config(const char *folder) {
+    char *path = file_join(folder, "config.json");
+    const bool there = path && file_exists(path);
+
+    free(path);
+    return there;
+}
+
 static void heads_of_files(const struct model_source *source, uint32_t *heads, bool *standard) {
     struct model_config c;
 
@@ -190,6 +199,12 @@ static void heads_of_files(const struct model_source *source, uint32_t *heads, b
     *standard = false;
     if (source->random || !file_is_folder(source->path))
         return;
+    if (peft_is_adapter(source->path) && !has_config(source->path)) { /* PEFT's own: at most one head */
+        bool score;
+
+        *heads = model_has_score(source->path, source->base, &score, NULL) == 0 && score;
+        return;
+    }
     if (config_load(source->path, &c, NULL) != 0) { /* what is wrong with it is said elsewhere */
         *heads = 1;
         *standard = true;

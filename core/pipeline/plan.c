@@ -3,8 +3,10 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "model/lora.h"
 #include "model/transformer.h"
 #include "pipeline/columns.h"
+#include "pipeline/lora_read.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +59,8 @@ static int find_origin(struct planner *w, const struct model_use *use, const str
     if (o == NULL)
         return error_nomem(w->err, "plan");
     o->source = *source;
-    if (model_check(source, &o->config, &o->tokenizer, w->err) != 0)
+    o->source.lora = NULL; /* held against the configuration by each use */
+    if (model_check(&o->source, &o->config, &o->tokenizer, w->err) != 0)
         return node_place(from_node(first), w->err);
     o->next = w->origins;
     w->origins = o;
@@ -111,6 +114,15 @@ static int check_freeze(struct planner *w, const struct model_use *use, const st
     return node_place(list && list->type == NODE_SEQUENCE && which < list->count ? list->items[which] : list, w->err);
 }
 
+static int check_lora(struct planner *w, const struct model_use *use, const struct origin *o) {
+    const struct node *n = node_get(use->node, "lora"), *targets = node_get(n, "targets");
+    const struct lora_options *lora = use->source.lora;
+
+    if (!lora || lora_check(lora, &o->config, w->err) == 0)
+        return 0;
+    return node_place(targets && strstr(w->err->text, "targets") ? targets : n, w->err);
+}
+
 static int check_head(struct planner *w, const struct stage *s, const struct model_use *use, const struct origin *o) {
     const bool direct = first_use(w->p, use) == use;
 
@@ -120,7 +132,7 @@ static int check_head(struct planner *w, const struct stage *s, const struct mod
     if (direct && use->source.head == MODEL_SCORE && !use->source.trainable && o->config.labels < 1)
         return node_error(from_node(use), w->err, "stage '%s': %s is no reward model: it has no score head",
                           s->name, use->source.path);
-    return check_heads(w, s, use) || check_freeze(w, use, o) ? -1 : 0;
+    return check_heads(w, s, use) || check_freeze(w, use, o) || check_lora(w, use, o) ? -1 : 0;
 }
 
 static int check_lengths(struct planner *w, const struct stage *s, const struct model_config *c) {
@@ -152,9 +164,33 @@ static const char *trunk_before(const struct plan_stage *ps, const struct model_
     return NULL;
 }
 
+/* The options of the adapter that a model has or will have by then; NULL when it has none, or one in files. */
+static const struct lora_options *adapter_options(const struct planner *w, const struct model_use *use) {
+    const struct stage *s;
+
+    while (!use->source.lora && (s = pipeline_writer(w->p, use)) != NULL)
+        use = &s->model;
+    return use->source.lora;
+}
+
+/* The trunk of an adapted model is frozen: whoever is read from the same files is a view on it. */
+static bool on_adapted(const struct planner *w, const struct plan_stage *ps, const struct model_use *use,
+                       const struct origin *o) {
+    const struct stage *s = ps->stage;
+    const struct origin *policy;
+
+    return use != &s->model && lora_trains(w->p, &s->model) &&
+           (!use->source.trainable || lora_trains(w->p, use)) &&
+           find_origin((struct planner *)(uintptr_t)w, &s->model, &policy) == 0 &&
+           strcmp(policy->source.path, o->source.path) == 0;
+}
+
 static int add_model(struct planner *w, struct plan_stage *ps, const char *role, const struct model_use *use,
                      const struct origin *o) {
     struct plan_model *m = &ps->models[ps->nmodels];
+    const bool adapted = lora_trains(w->p, use);
+    const struct lora_options *lora = adapted ? adapter_options(w, use) : NULL;
+    const bool whole = use->source.trainable && !adapted;
     struct model_memory memory;
     bool unused;
 
@@ -168,11 +204,13 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         pipeline_heads(w->p, use, &m->heads, &unused);
     if (m->heads == 0)
         m->heads = use->source.heads ? use->source.heads : 1;
+    if (m->with == NULL && on_adapted(w, ps, use, o))
+        m->with = ps->stage->model.from;
     if (m->with) {
         m->parameters = (uint64_t)o->config.hidden * m->heads;
         m->bytes = m->parameters * (use->share ? 16 : 4);
     } else {
-        model_estimate(&o->config, use->source.head, use->source.trainable, 0, &memory);
+        model_estimate(&o->config, use->source.head, whole, 0, &memory);
         m->parameters = config_parameters(&o->config);
         if (use->source.head != MODEL_LM) {
             m->parameters -= o->config.tied || o->config.labels > 0
@@ -181,6 +219,8 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         }
         m->bytes = memory.weights + memory.training;
     }
+    if (lora)
+        m->bytes += lora_parameters(lora, &o->config) * (use->source.trainable ? 16 : 4);
     if (use == &ps->stage->model && ps->stage->train.ema > 0)
         m->bytes += 4 * m->parameters;
     ps->nmodels++;

@@ -2,6 +2,7 @@
 #include "pipeline/resolved.h"
 
 #include "base/file.h"
+#include "pipeline/lora_read.h"
 
 #include <rein/abi.h>
 #include <stdlib.h>
@@ -92,7 +93,13 @@ static bool is_path(const struct writer *w, const char *from) {
 }
 
 static int put_use(struct writer *w, const struct model_use *use) {
-    if (!use->present || use->node == NULL || node_get(use->node, "from") == NULL || !is_path(w, use->from))
+    struct node *lora = node_get(use->node, "lora");
+
+    if (!use->present || use->node == NULL)
+        return 0;
+    if (lora && use->source.lora && put_rows(w, lora, &lora_params, use->source.lora, true, "") != 0)
+        return -1;
+    if (node_get(use->node, "from") == NULL || !is_path(w, use->from))
         return 0;
     return put_path(w, (struct node *)(uintptr_t)use->node, "from", use->source.path);
 }
@@ -179,7 +186,9 @@ int resolved_write(struct pipeline *p, struct buffer *out, struct error *err) {
         return -1;
     for (size_t i = 0; i < p->nmodels; i++)
         if (put_path(&w, (struct node *)(uintptr_t)p->models[i].node, p->models[i].source.random ? "config" : "from",
-                     p->models[i].source.path) != 0)
+                     p->models[i].source.path) != 0 ||
+            (p->models[i].source.base &&
+             put_path(&w, (struct node *)(uintptr_t)p->models[i].node, "base", p->models[i].source.base) != 0))
             return -1;
     for (size_t i = 0; i < p->nstages; i++)
         if (put_stage(&w, &p->stages[i]) != 0)

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/suggest.h"
 #include "pipeline/instances.h"
+#include "pipeline/lora_read.h"
 #include "pipeline/models.h"
 #include "pipeline/wiring.h"
 #include "text/template_yaml.h"
@@ -113,6 +114,9 @@ static int read_trained(struct build *b, struct stage *s, const char *what, cons
     use->source.trainable = true;
     use->source.freeze = o->freeze.items;
     use->source.nfreeze = (size_t)o->freeze.count;
+    if (lora_trains(b->p, use))
+        return use->source.nfreeze ? build_fail(b, s, node_get(use->node, "freeze"), "%s.freeze: beside an adapter "
+                                                "everything is frozen", what) : 0;
     if (use->source.dtype != REIN_F16)
         return 0;
     return build_fail(b, s, dtype ? dtype : use->node, "%s: nothing trains in f16, whose range is too small for it%s", what,
@@ -127,7 +131,7 @@ static int read_model(struct build *b, struct stage *s) {
     if (n == NULL)
         return build_fail(b, s, s->node, "needs a 'model' to train");
     use->node = n;
-    o = params_bind(&use_params, n, NULL, b->arena, b->err);
+    o = params_bind(&use_params, n, lora_key, b->arena, b->err);
     if (o == NULL)
         return -1;
     if (o->from == NULL)
@@ -148,7 +152,8 @@ static int read_model(struct build *b, struct stage *s) {
     }
     if (o->bootstrap && o->heads < 2)
         return build_fail(b, s, node_get(n, "bootstrap"), "model.bootstrap: it is for several heads: say how many 'heads'");
-    if (resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use) != 0)
+    if (resolve_use(b, s, node_get(n, "from"), o->from, o->head != MODEL_SCORE, use) != 0 ||
+        lora_read_options(b, s, use) != 0)
         return -1;
     return read_trained(b, s, "model", o, use);
 }
@@ -177,7 +182,7 @@ static int read_critic(struct build *b, struct stage *s) {
     if (n == NULL)
         return 0;
     use->node = n;
-    o = params_bind(&critic_params, n, NULL, b->arena, b->err);
+    o = params_bind(&critic_params, n, lora_key, b->arena, b->err);
     if (o == NULL)
         return -1;
     use->share = o->share != 0;
@@ -202,11 +207,13 @@ static int read_critic(struct build *b, struct stage *s) {
         use->present = true;
         use->from = s->model.from;
         use->source.trainable = true;
-        return 0;
+        return lora_read_options(b, s, use);
     }
     if (o->from == NULL)
         return build_fail(b, s, n, "critic needs 'from', or 'share: policy'");
-    return resolve_use(b, s, node_get(n, "from"), o->from, false, use) ? -1 : read_trained(b, s, "critic", o, use);
+    if (resolve_use(b, s, node_get(n, "from"), o->from, false, use) != 0 || lora_read_options(b, s, use) != 0)
+        return -1;
+    return read_trained(b, s, "critic", o, use);
 }
 
 /* ---- plugins ---------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include "pipeline/wiring.h"
 
 #include "base/log.h"
+#include "pipeline/lora_read.h"
 
 static const struct node *section(const struct stage *s, const char *name) {
     const struct node *n = node_get(s->node, name);
@@ -174,7 +175,7 @@ int wiring_check(struct build *b, struct stage *s) {
     const uint32_t needs = all_needs(s);
 
     s->on_policy = s->algorithms[0].needs.data == REIN_DATA_PROMPTS;
-    if (check_mixture(b, s) || check_heads(b, s, needs) || check_models(b, s, needs))
+    if (check_mixture(b, s) || check_heads(b, s, needs) || lora_check_stage(b, s, (needs & REIN_NEED_REFERENCE) != 0) || check_models(b, s, needs))
         return -1;
     if (s->on_policy ? check_sampling(b, s, needs) || check_on_policy(b, s) : check_off_policy(b, s))
         return -1;

@@ -291,10 +291,12 @@ static int tell_algorithms(struct run *r, const struct run_step *what, double fa
 
 int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, struct error *err) {
     const double began = run_clock(), factor = schedule_factor(r->stage->train.schedule, r->at.step, r->warmup, r->total);
+    const struct lora_options *lora = r->stage->model.source.lora;
+    const bool adapter = lora != NULL && lora->dropout > 0;
     const struct step_request request = {
         .parts = what->parts, .count = what->count, .micro = r->micro, .temperature = r->temperature,
         .max_tokens = what->max_tokens, .factor = factor, .critic_only = what->critic_only,
-        .dropout = r->stage->model.dropout, .bootstrap = r->stage->model.bootstrap, .seed = r->env->seed,
+        .dropout = adapter ? lora->dropout : r->stage->model.dropout, .adapter_dropout = adapter, .bootstrap = r->stage->model.bootstrap, .seed = r->env->seed,
         .step = r->at.step, .compare_old = what->compare_old, .sink = r->env->sink};
 
     if (step_run(&r->step, &request, &r->result, err) != 0)

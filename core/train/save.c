@@ -36,6 +36,10 @@ static int sync_folder(const char *folder, struct error *err) {
 }
 
 static int save_one(const struct run *r, struct model *m, const char *name, const uint8_t *avoid, struct error *err) {
+    const struct stage *s = r->stage;
+    const bool own = m == r->trainer.critic && !s->critic.share;
+    const struct lora_options *lora = (own ? &s->critic : &s->model)->source.lora;
+    const bool whole = lora && lora->merge;
     char *final = file_join(r->stage->output, name);
     struct buffer b = {0};
     char *temporary;
@@ -49,7 +53,7 @@ static int save_one(const struct run *r, struct model *m, const char *name, cons
     }
     if (file_remove_tree(temporary, err) != 0 || file_make_folder(temporary, err) != 0)
         goto out;
-    if (model_save(m, temporary, avoid, err) != 0 || sync_folder(temporary, err) != 0 ||
+    if ((whole ? model_save_merged : model_save)(m, temporary, avoid, err) != 0 || sync_folder(temporary, err) != 0 ||
         file_remove_tree(final, err) != 0)
         goto remove;
     if (rename(temporary, final) != 0) {

@@ -58,6 +58,12 @@ static void put_shape(const struct run *r, json_t *out) {
     json_object_set_new(out, "rollout", json_string(text));
 }
 
+/* Its parameters may be as many with other options. */
+static json_t *put_adapter(const struct lora_options *o) {
+    return json_pack("{s:I, s:f, s:f, s:b}", "rank", (json_int_t)o->rank, "alpha", o->alpha, "dropout", o->dropout,
+                     "rslora", o->rslora != 0);
+}
+
 /* What must be the same for the run to go on as if it had never stopped. */
 static json_t *fingerprint(const struct run *r) {
     json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "stage", r->stage->name, "seed", (json_int_t)r->env->seed, "steps",
@@ -67,6 +73,8 @@ static json_t *fingerprint(const struct run *r) {
         put_shape(r, out);
     if (out != NULL)
         json_object_set_new(out, "ema", json_real(r->stage->train.ema));
+    if (out != NULL && r->stage->model.source.lora != NULL)
+        json_object_set_new(out, "lora", put_adapter(r->stage->model.source.lora));
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
 
@@ -211,6 +219,7 @@ static const char *const words[][2] = {
     {"parameters", "the model"},
     {"seed", "the seed"},
     {"ema", "train.ema"},
+    {"lora", "lora"},
     {"algorithms", "the algorithm"},
     {"batch", "train.batch"},
     {"rollout", "what shapes a rollout (prompts, group, temperature, minibatch, epochs)"},

@@ -54,7 +54,7 @@ static int draw_dropout(struct work *w, uint32_t at, enum batch_rows which, stru
                 step->keys[n++] = rng_key(q->seed, RNG_DROPOUT, (uint32_t)q->step, part | r);
     }
     w->dropout = (struct pass_perturb){
-        .kind = REIN_PERTURB_DROPOUT, .site = REIN_SITE_ALL, .rate = q->dropout, .keys = step->keys};
+        .kind = REIN_PERTURB_DROPOUT, .site = q->adapter_dropout ? PASS_SITE_ADAPTER : REIN_SITE_ALL, .rate = q->dropout, .keys = step->keys};
     w->how.perturb = &w->dropout;
     return 0;
 }

@@ -29,6 +29,7 @@ struct step_request {
     bool critic_only;
     bool compare_old;             /* report how far log-probabilities are from those of sampling */
     double dropout;               /* of the actor, not in an evaluation */
+    bool adapter_dropout;         /* it is of what the adapter reads */
     bool bootstrap;               /* of its score heads */
     uint64_t seed, step;          /* for their random numbers */
     const struct report_sink *sink; /* progress; may be NULL */

@@ -14,12 +14,13 @@ static int add_parameters(struct optimizer *o, struct model *m, double lr, uint3
     return 0;
 }
 
-static int open_critic(const struct stage *s, struct trainer *t, struct error *err) {
+static int open_critic(const struct stage *s, uint64_t seed, struct trainer *t, struct error *err) {
     struct model_source source = s->critic.source;
 
     if (!s->critic.present)
         return error_input(err, "stage %s: the algorithm needs a critic", s->name);
     source.trainable = true;
+    source.head_seed = seed ^ 0x2545F4914F6CDD1Dull; /* its adapter draws apart from the policy's */
     if (source.head != MODEL_SCORE)
         source.head = MODEL_VALUE;
     t->shared = s->critic.share;
@@ -74,7 +75,7 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
         pass_create(out->actor, &out->actor_pass, err) != 0)
         goto fail;
     pass_recompute(out->actor_pass, s->model.checkpointing);
-    if ((needs & REIN_NEED_CRITIC) && open_critic(s, out, err) != 0)
+    if ((needs & REIN_NEED_CRITIC) && open_critic(s, env->seed, out, err) != 0)
         goto fail;
     if ((needs & REIN_NEED_REFERENCE) && open_reference(s, out, err) != 0)
         goto fail;

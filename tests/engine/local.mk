@@ -52,3 +52,14 @@ EXTRA_DIST += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.s
 TESTS += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh tests/engine/cpu_blas_memory.sh
 EXTRA_DIST += tests/engine/cpu_blas_sharing.sh
 TESTS += tests/engine/cpu_blas_sharing.sh
+# adapters
+if HAVE_CHECK
+check_PROGRAMS += tests/engine/check_lora
+tests_engine_check_lora_SOURCES = tests/engine/check_lora.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_lora_CPPFLAGS = $(TEST_CPP)
+tests_engine_check_lora_CFLAGS = $(TEST_CC)
+tests_engine_check_lora_LDADD = $(TEST_LINK) -lm
+TESTS += tests/engine/check_lora
+endif
+EXTRA_DIST += tests/golden/generate_lora.py tests/golden/lora.json tests/engine/cpu_blas_lora.sh tests/peer/peft_compare.py
+TESTS += tests/engine/cpu_blas_lora.sh

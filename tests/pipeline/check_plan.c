@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memlimit.h"
+#include "pipeline/lora_read.h"
 #include "pipeline/models.h"
 #include "pipeline/plan.h"
 #include "pipeline/stage_read.h"
@@ -143,7 +144,7 @@ END_TEST
 START_TEST(tables_of_the_sections) {
     static const struct params *const tables[] = {&pipeline_params, &models_params, &use_params, &reference_params,
                                                   &critic_params, &train_params, &rollout_params, &data_params,
-                                                  &checkpoint_params};
+                                                  &checkpoint_params, &lora_params};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         ck_assert_msg(params_verify(tables[i], &err) == 0, "%s: %s", tables[i]->owner, err.text);

@@ -461,4 +461,29 @@ static const struct {
      "train: {epochs: 1}\n    checkpoint: {every: 5, keep: 0}",
      "p.yaml:11:34: checkpoint.keep: must lie in [1, 1000], got '0'"},
 #include "wrong_rewards.h"
+    {"    model: {from: base}",
+     "    model: {from: base, lora: {ranks: 8}}",
+     "p.yaml:8:32: lora has no option 'ranks' (did you mean 'rank'?)"},
+    {"    model: {from: base}",
+     "    model: {from: base, lora: {rank: 0}}",
+     "p.yaml:8:38: lora.rank: must lie in [1, 65536], got '0'"},
+    {"    model: {from: base}",
+     "    model: {from: base, freeze: [norms], lora: {}}",
+     "p.yaml:8:33: stage 'sft': model.freeze: beside an adapter everything is frozen"},
+    {"    model: {from: sft}\n    reference: {from: sft}\n",
+     "    model: {from: sft, lora: {dropout: 0.1}}\n    reference: {from: sft}\n",
+     "p.yaml:17:40: stage 'align': lora.dropout: the ratio of probabilities would differ from 1 before any step"},
+    {"STAGES",
+     "stages:\n"
+     "  - name: one\n    algorithm: {use: sft}\n    model: {from: base, lora: {}}\n    data: {train: sft.jsonl}\n"
+     "  - name: two\n    algorithm: {use: sft}\n    model: {from: one, lora: {}}\n    data: {train: sft.jsonl}\n",
+     "p.yaml:12:30: stage 'two': lora: one is an adapter already, which trains on without this; to begin another, write that "
+     "one with 'merge: true' or by rein merge"},
+    {"STAGES",
+     "stages:\n  - name: one\n    algorithm: {use: ppo}\n    model: {from: base}\n    critic: {share: policy, lora: {}}\n"
+     "    data: {train: prompts.jsonl}\n",
+     "p.yaml:9:35: stage 'one': lora: a critic that shares the policy shares its adapter"},
+    {"  base: {from: base}",
+     "  base: {from: base, base: base}",
+     "p.yaml:4:28: model 'base': only an adapter has a base, and DIR/base is none"},
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/harness.h"
 
+#include "pipeline/lora_read.h"
+
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -172,8 +174,15 @@ static int bind_models(const struct harness *h, struct fixture *f, const struct 
     if (text_of(node_get(root, "model"), "dropout"))
         s->model.dropout = strtod(text_of(node_get(root, "model"), "dropout"), NULL);
     s->model.bootstrap = text_of(node_get(root, "model"), "bootstrap") != NULL;
-    if (text_of(root, "reference"))
+    if (node_get(root, "lora")) {
+        s->model.source.lora = params_bind(&lora_params, node_get(root, "lora"), NULL, &f->arena, NULL);
+        if (s->model.source.lora == NULL)
+            return -1;
+    }
+    if (text_of(root, "reference")) {
         s->reference = s->model;
+        s->reference.source.lora = NULL;
+    }
     if (critic != NULL) {
         s->critic = s->model;
         s->critic.source.head = MODEL_VALUE;

@@ -54,3 +54,11 @@ tests_train_check_policy_CFLAGS = $(TEST_CC)
 tests_train_check_policy_LDADD = $(TEST_LINK)
 TESTS += tests/train/check_policy
 endif
+if HAVE_CHECK
+check_PROGRAMS += tests/train/check_adapters
+tests_train_check_adapters_SOURCES = tests/train/check_adapters.c tests/train/harness.c tests/train/harness.h tests/tap.h
+tests_train_check_adapters_CPPFLAGS = $(TEST_CPP)
+tests_train_check_adapters_CFLAGS = $(TEST_CC)
+tests_train_check_adapters_LDADD = $(TEST_LINK) -lm
+TESTS += tests/train/check_adapters
+endif
