@@ -23,6 +23,8 @@ static int check_request(const struct model *m, const struct generate_request *r
         return error_input(err, "temperature: %g is not a number of at least 0", r->temperature);
     if (!(r->top_p > 0 && r->top_p <= 1) || r->top_k < 0)
         return error_input(err, "top_p must lie above 0 and be at most 1, top_k must be at least 0");
+    if (r->values && (r->values->trunk != m->trunk || !r->values->head_param || model_heads(r->values) != 1))
+        return error_run(err, "values can be had from a view with one head on the sampled model's trunk alone");
     if (r->nstop && !m->trunk->tokenizer)
         return error_input(err, "%s: stop strings need a tokenizer", m->trunk->path);
     for (uint32_t i = 0; i < r->prompts; i++) {
@@ -161,7 +163,7 @@ static void finish(struct sampler *d, struct slot *s, bool ended) {
 }
 
 /* Takes one drawn token into its completion. */
-static int accept(struct sampler *d, struct slot *s, int32_t id, float logp, struct error *err) {
+static int accept(struct sampler *d, struct slot *s, int32_t id, float logp, float value, struct error *err) {
     const struct generate_request *r = d->request;
     uint32_t c = s->completion;
     uint64_t at = d->begin[c] + d->length[c]++;
@@ -169,6 +171,8 @@ static int accept(struct sampler *d, struct slot *s, int32_t id, float logp, str
 
     d->result_ids[at] = id;
     d->result_logp[at] = logp;
+    if (d->result_value)
+        d->result_value[at] = value;
     s->count++;
     if (meets_stop(d, s, id, &met, err))
         return -1;
@@ -179,6 +183,19 @@ static int accept(struct sampler *d, struct slot *s, int32_t id, float logp, str
     else if (d->begin[c] + d->length[c] == d->begin[c + 1])
         finish(d, s, false);
     return 0;
+}
+
+/* What the head of `values` says of the hidden states that the next tokens are drawn from: a pass of its own less. */
+static int read_values(struct sampler *d, const float *hidden, uint32_t n, struct error *err) {
+    struct model *m = d->request->values;
+
+    memset(d->out_value, 0, n * sizeof(*d->out_value));
+    if (!m)
+        return 0;
+    return run_linear(d->trunk, m->head_param, NULL, n, hidden, d->drawn_value, 0, err) ||
+                   backend_download(d->backend, d->out_value, d->drawn_value, n * sizeof(float), err)
+               ? -1
+               : 0;
 }
 
 /* Draws the next token of slots active[0 .. n] from their hidden states. */
@@ -206,14 +223,14 @@ static int draw(struct sampler *d, const float *hidden, uint32_t n, struct error
 
         d->u[i] = rng_uniform(r->seed, RNG_SAMPLE, r->step, s->completion, s->count);
     }
-    if (backend_check(b, b->k.sample(b->dev, &a), "sample", err) ||
+    if (read_values(d, hidden, n, err) || backend_check(b, b->k.sample(b->dev, &a), "sample", err) ||
         backend_download(b, d->out_ids, d->drawn_ids, n * sizeof(int32_t), err) ||
         backend_download(b, d->out_logp, d->drawn_logp, n * sizeof(float), err))
         return -1;
     for (uint32_t i = 0; i < n && !d->stopped; i++) {
         if (d->out_ids[i] < 0 || d->out_ids[i] >= d->trunk->config.vocabulary || isnan(d->out_logp[i]))
             return error_run(err, "the model's output is not a number: its weights or the backend are broken");
-        if (accept(d, &d->slots[d->active[i]], d->out_ids[i], d->out_logp[i], err))
+        if (accept(d, &d->slots[d->active[i]], d->out_ids[i], d->out_logp[i], d->out_value[i], err))
             return -1;
     }
     return 0;
@@ -352,7 +369,9 @@ static int pack_results(struct sampler *d, uint32_t count, struct generation *ou
     out->offset = mem_array((size_t)count + 1, sizeof(*out->offset));
     out->ids = mem_array(total, sizeof(*out->ids));
     out->logp = mem_array(total, sizeof(*out->logp));
-    if (!out->offset || !out->ids || !out->logp) {
+    if (d->result_value)
+        out->value = mem_array(total, sizeof(*out->value));
+    if (!out->offset || !out->ids || !out->logp || (d->result_value && !out->value)) {
         generation_free(out);
         return error_nomem(err, "completions");
     }
@@ -362,6 +381,8 @@ static int pack_results(struct sampler *d, uint32_t count, struct generation *ou
     for (uint32_t c = 0; c < count; c++) {
         memcpy(out->ids + out->offset[c], d->result_ids + d->begin[c], d->length[c] * sizeof(*out->ids));
         memcpy(out->logp + out->offset[c], d->result_logp + d->begin[c], d->length[c] * sizeof(*out->logp));
+        if (out->value)
+            memcpy(out->value + out->offset[c], d->result_value + d->begin[c], d->length[c] * sizeof(*out->value));
         out->offset[c + 1] = out->offset[c] + d->length[c];
     }
     return 0;
@@ -395,6 +416,7 @@ void generation_free(struct generation *g) {
     free(g->offset);
     free(g->ids);
     free(g->logp);
+    free(g->value);
     free(g->ended);
     memset(g, 0, sizeof(*g));
 }

@@ -22,6 +22,7 @@ struct generate_request {
     uint32_t nstop;
     uint64_t seed;
     uint32_t step;                /* token t of completion c draws rng_uniform(seed, RNG_SAMPLE, step, c, t) */
+    struct model *values;         /* NULL, or a view of m with one score or value head: its values are wanted too */
     uint32_t slots;               /* rows decoded at once; 0: as many as there are (memory permitting) */
     /* called for each sampled token when not NULL (streaming); return nonzero to stop everything */
     int (*progress)(void *ctx, uint32_t completion, int32_t id, float logp);
@@ -34,6 +35,7 @@ struct generation {
     uint32_t *offset;             /* [count + 1] */
     int32_t *ids;                 /* EOS included when met */
     float *logp;                  /* full vocabulary, at the temperature (at 1 when greedy) */
+    float *value;                 /* what the head of `values` says before each token is drawn; NULL without */
     uint8_t *ended;               /* 1: EOS or a stop string, not cut off by max_tokens */
 };
 

@@ -29,6 +29,8 @@ static int alloc_results(struct sampler *d, uint32_t count, struct error *err) {
         return error_input(err, "%llu tokens in one generation are too many", (unsigned long long)d->begin[count]);
     d->result_ids = mem_array(d->begin[count], sizeof(*d->result_ids));
     d->result_logp = mem_array(d->begin[count], sizeof(*d->result_logp));
+    if (d->request->values && (d->result_value = mem_array(d->begin[count], sizeof(*d->result_value))) == NULL)
+        return error_nomem(err, "values");
     return d->result_ids && d->result_logp ? 0 : error_nomem(err, "completions");
 }
 
@@ -57,7 +59,7 @@ static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64
     const struct model_config *c = &d->trunk->config;
     const uint64_t places = slots < d->request->prompts ? slots : d->request->prompts, h = (uint64_t)c->hidden;
     const uint64_t work = work_bytes(c, batch_rows(d, slots), KEEP_NOTHING).scratch;
-    const uint64_t small = ((places + slots) * h + 2 * (uint64_t)slots + 15) / 16 * 16;
+    const uint64_t small = ((places + slots) * h + 3 * (uint64_t)slots + 15) / 16 * 16;
     float *f;
 
     floats = (floats + 15) / 16 * 16;
@@ -70,7 +72,8 @@ static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64
     d->prompt_hidden = f + 2 * floats;
     d->first_hidden = d->prompt_hidden + places * h;
     d->drawn_logp = d->first_hidden + (uint64_t)slots * h;
-    d->drawn_ids = (int32_t *)(void *)(d->drawn_logp + slots);
+    d->drawn_value = d->drawn_logp + slots;
+    d->drawn_ids = (int32_t *)(void *)(d->drawn_value + slots);
     d->work_memory = f + 2 * floats + small;
     d->nslots = slots;
     d->nplaces = (uint32_t)places;
@@ -135,6 +138,7 @@ int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
     free(d->runs);
     free(d->u);
     free(d->out_logp);
+    free(d->out_value);
     d->batch_capacity = 0;
     d->ids = mem_array(n, sizeof(*d->ids));
     d->positions = mem_array(n, sizeof(*d->positions));
@@ -145,8 +149,9 @@ int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
     d->runs = mem_array(n, sizeof(*d->runs));
     d->u = mem_array(n, sizeof(*d->u));
     d->out_logp = mem_array(n, sizeof(*d->out_logp));
+    d->out_value = mem_array(n, sizeof(*d->out_value));
     if (!d->ids || !d->positions || !d->targets || !d->out_ids || !d->rows || !d->segments || !d->runs || !d->u ||
-        !d->out_logp)
+        !d->out_logp || !d->out_value)
         return error_nomem(err, "batch of generation");
     d->batch_capacity = n;
     return 0;
@@ -169,11 +174,13 @@ void sampler_free(struct sampler *d) {
     free(d->runs);
     free(d->u);
     free(d->out_logp);
+    free(d->out_value);
     free(d->begin);
     free(d->length);
     free(d->ended);
     free(d->result_ids);
     free(d->result_logp);
+    free(d->result_value);
 }
 
 int sampler_open(struct sampler *d, uint32_t count, struct error *err) {

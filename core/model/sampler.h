@@ -42,12 +42,13 @@ struct sampler {
     uint8_t *banned;      /* [vocabulary] ids that no token has, or NULL */
     int32_t *drawn_ids;   /* device [nslots] */
     float *drawn_logp;    /* device [nslots] */
+    float *drawn_value;   /* device [nslots] */
     /* host, one element a row of a batch */
     int32_t *ids, *positions, *targets, *out_ids, *rows;
     struct rein_segment *segments;
     struct cache_run *runs;
     double *u;
-    float *out_logp;
+    float *out_logp, *out_value;
     size_t batch_capacity;
     uint32_t *active; /* [nslots]: the slots that are the rows of the current batch */
     /* results, at limit offsets until they are packed */
@@ -55,6 +56,7 @@ struct sampler {
     uint32_t *length; /* [count] */
     int32_t *result_ids;
     float *result_logp;
+    float *result_value; /* NULL when no values are wanted */
     uint8_t *ended;
 };
 

@@ -63,8 +63,9 @@ static int collect(struct onpolicy *o, const struct dataset *prompts, const uint
                    uint32_t group, uint32_t number, const char *prefix, struct rollout *out, struct metrics *metrics,
                    struct error *err) {
     struct run *r = o->run;
+    struct model *critic = *prefix == '\0' && r->trainer.shared ? r->trainer.critic : NULL;
     const struct rollout_request q = {
-        .actor = r->trainer.actor, .stage = r->stage, .prompts = prompts, .units = units, .count = count,
+        .actor = r->trainer.actor, .critic = critic, .stage = r->stage, .prompts = prompts, .units = units, .count = count,
         .group = group, .max_tokens = r->max_tokens, .temperature = r->temperature, .seed = r->env->seed,
         .step = number, .sink = r->env->sink};
 
@@ -169,7 +170,8 @@ static int next_rollout(struct onpolicy *o, struct error *err) {
     if (collect(o, &r->data[r->main], units, count, (uint32_t)r->stage->rollout.group, (uint32_t)r->at.rollout, "", &x,
                 &r->rollout_metrics, err) != 0)
         goto out;
-    if (r->trainer.critic != NULL) {
+    /* those of a shared trunk came with the samples */
+    if (r->trainer.critic != NULL && x.samples.value_old == NULL) {
         x.samples.value_old = samples_array(x.samples.tokens, err);
         if (x.samples.value_old == NULL || trainer_values(&r->trainer, &x.samples, r->micro, x.samples.value_old, err) != 0)
             goto out;

@@ -89,7 +89,7 @@ static int sample(const struct rollout_request *q, const struct ids *ids, const 
         .prompts = q->count, .offset = offset, .ids = ids->data, .group = q->group, .max_tokens = q->max_tokens,
         .temperature = q->temperature, .top_p = 1, .eos = eos, .neos = find_eos(q, eos),
         .stop = c->stop.items, .nstop = (uint32_t)c->stop.count, .seed = q->seed, .step = q->step,
-        .slots = (uint32_t)c->slots, .progress = on_token, .progress_ctx = &watch};
+        .values = q->critic, .slots = (uint32_t)c->slots, .progress = on_token, .progress_ctx = &watch};
 
     if (generate(q->actor, &g, out, err) != 0)
         return -1;
@@ -116,13 +116,17 @@ static int fill_samples(const struct rollout_request *q, const struct ids *ids, 
         goto out;
     s->logp_old = samples_array(s->tokens, err);
     s->ended = mem_zeros(g->count, 1);
-    if (s->logp_old == NULL || s->ended == NULL) {
+    if (g->value != NULL)
+        s->value_old = samples_array(s->tokens, err);
+    if (s->logp_old == NULL || s->ended == NULL || (g->value != NULL && s->value_old == NULL)) {
         samples_free(s);
         error_nomem(err, "rollout");
         goto out;
     }
     memcpy(s->ended, g->ended, g->count);
     memcpy(s->logp_old, g->logp, s->tokens * sizeof(*s->logp_old));
+    if (g->value != NULL)
+        memcpy(s->value_old, g->value, s->tokens * sizeof(*s->value_old));
     for (uint32_t r = 0; r < g->count; r++) {
         int32_t *to = s->own + (s->ids[r] - s->own);
 

@@ -11,6 +11,7 @@
 
 struct rollout_request {
     struct model *actor;
+    struct model *critic;         /* a value head on the actor's trunk, whose values are wanted too; or NULL */
     const struct stage *stage;
     const struct dataset *prompts;
     const uint32_t *units;        /* [count] of the data set */
@@ -24,7 +25,7 @@ struct rollout_request {
 
 /* Row r answers prompt r / group. */
 struct rollout {
-    struct samples samples;       /* with logp_old and ended; every row a unit */
+    struct samples samples;       /* with logp_old, ended, and value_old with a critic; every row a unit */
     uint32_t prompts, group;
     char **prompt, **completion;  /* [rows] text */
     char **messages;              /* [rows] JSON with the completion as last turn, or NULL elements */

@@ -277,7 +277,8 @@ START_TEST(rows_do_not_see_each_other) {
 }
 END_TEST
 
-/* Sampled with a cache and a shared prompt = recomputed by a full pass; and whatever the number of slots. */
+/* Sampled with a cache and a shared prompt = recomputed by a full pass, log-probabilities and values of a head on the same
+ * trunk; and whatever the number of slots. */
 START_TEST(sampling_records_what_training_recomputes) {
     char *folder = case_folder(kinds[_i]);
     struct model *m = engine_open(folder, MODEL_LM, false);
@@ -286,8 +287,11 @@ START_TEST(sampling_records_what_training_recomputes) {
     struct packed batch = rows_of(json_object_get(golden, "rows"), offset, ids);
     struct error err = {0};
     struct generation first = {0}, g;
+    const struct model_source drawn = {.head_seed = 5};
+    struct model *head;
     struct pass *p;
 
+    must(model_share(m, MODEL_SCORE, &drawn, &head, &err), &err);
     must(pass_create(m, &p, &err), &err);
     for (int k = 0; k < 4; k++) {
         int32_t eos = 2;
@@ -302,6 +306,7 @@ START_TEST(sampling_records_what_training_recomputes) {
                                      .neos = 1,
                                      .seed = 11,
                                      .step = 4,
+                                     .values = k == 1 ? NULL : head,
                                      .slots = slots[k]};
         must(generate(m, &r, &g, &err), &err);
         if (k == 0) {
@@ -311,8 +316,12 @@ START_TEST(sampling_records_what_training_recomputes) {
         ck_assert_mem_eq(g.offset, first.offset, (g.count + 1) * sizeof(*g.offset));
         ck_assert_mem_eq(g.ids, first.ids, g.offset[g.count] * sizeof(*g.ids));
         ck_assert_mem_eq(g.ended, first.ended, g.count);
-        for (uint32_t i = 0; i < g.offset[g.count]; i++)
+        ck_assert(k == 1 ? g.value == NULL : g.value != NULL);
+        for (uint32_t i = 0; i < g.offset[g.count]; i++) {
             same(g.logp[i], first.logp[i]);
+            if (g.value)
+                same(g.value[i], first.value[i]);
+        }
         generation_free(&g);
     }
     ck_assert_uint_eq(first.count, batch.count * 3);
@@ -321,7 +330,7 @@ START_TEST(sampling_records_what_training_recomputes) {
         uint32_t prompt = offset[c / 3 + 1] - offset[c / 3], n = first.offset[c + 1] - first.offset[c];
         uint32_t span[2] = {0, prompt + n};
         int32_t row[64], at[64];
-        float logp[64];
+        float logp[64], value[64];
         memcpy(row, ids + offset[c / 3], prompt * sizeof(*row));
         memcpy(row + prompt, first.ids + first.offset[c], n * sizeof(*row));
         for (uint32_t i = 0; i < n; i++)
@@ -330,7 +339,9 @@ START_TEST(sampling_records_what_training_recomputes) {
         struct pass_targets t = {n, at, row + prompt, 0.8};
         must(pass_forward(p, &one, false, &err), &err);
         must(pass_logprobs(p, &t, logp, NULL, NULL, &err), &err);
+        must(pass_scores(p, head, n, at, value, &err), &err);
         for (uint32_t i = 0; i < n; i++) {
+            ck_assert_float_eq_tol(value[i], first.value[first.offset[c] + i], 1e-5);
             ck_assert_float_eq_tol(logp[i], first.logp[first.offset[c] + i], 1e-5);
             ck_assert(row[prompt + i] != 2 || i == n - 1);
         }
@@ -342,6 +353,7 @@ START_TEST(sampling_records_what_training_recomputes) {
     ck_assert(ended && differ);
     generation_free(&first);
     pass_free(p);
+    model_close(head);
     model_close(m);
     engine_remove(folder);
 }
