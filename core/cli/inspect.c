@@ -5,6 +5,7 @@
 #include "cli/show.h"
 #include "model/config.h"
 #include "model/dtype.h"
+#include "model/peft.h"
 #include "model/tensors.h"
 #include "text/tokenizer.h"
 
@@ -19,6 +20,7 @@ struct contents {
     struct tensors *tensors;
     struct model_config config;
     struct tokenizer *tokenizer;
+    struct peft *adapter; /* its tensors are `tensors` */
 };
 
 static bool is_in(const char *folder, const char *name) {
@@ -32,13 +34,17 @@ static bool is_in(const char *folder, const char *name) {
 static int open_folder(struct contents *c, struct error *err) {
     const bool weights = is_in(c->path, "model.safetensors") || is_in(c->path, "model.safetensors.index.json");
 
-    if (!weights && !is_in(c->path, "config.json"))
+    if (peft_is_adapter(c->path)) {
+        if (peft_look(c->path, &c->adapter, err) != 0)
+            return -1;
+        c->tensors = c->adapter->tensors;
+    } else if (!weights && !is_in(c->path, "config.json"))
         return error_input(err, "%s: has neither config.json nor model.safetensors", c->path);
     if (is_in(c->path, "config.json") && config_load(c->path, &c->config, err) != 0)
         return -1;
     if (is_in(c->path, "tokenizer.json") && tokenizer_load(c->path, &c->tokenizer, err) != 0)
         return -1;
-    return weights ? tensors_open(c->path, &c->tensors, err) : 0;
+    return weights && c->tensors == NULL ? tensors_open(c->path, &c->tensors, err) : 0;
 }
 
 static int open_gguf(struct contents *c, struct error *err) {
@@ -62,7 +68,10 @@ static int open_contents(struct contents *c, struct error *err) {
 }
 
 static void close_contents(struct contents *c) {
-    tensors_close(c->tensors);
+    if (c->adapter != NULL)
+        peft_close(c->adapter);
+    else
+        tensors_close(c->tensors);
     config_free(&c->config);
     tokenizer_free(c->tokenizer);
 }
@@ -70,6 +79,8 @@ static void close_contents(struct contents *c) {
 static const char *format_of(const struct contents *c) {
     if (c->tensors == NULL)
         return "folder without weights";
+    if (c->adapter != NULL)
+        return "adapter";
     if (tensors_is_gguf(c->tensors))
         return "gguf";
     return file_is_folder(c->path) ? "huggingface" : "safetensors";
@@ -102,6 +113,15 @@ static json_t *config_json(const struct model_config *c) {
         "eos", eos, "pad", id_json(c->pad));
 }
 
+static const char *base_of(const struct peft *p) {
+    return json_string_value(json_object_get(p->config, "base_model_name_or_path"));
+}
+
+static json_t *adapter_json(const struct peft *p) {
+    return json_pack("{s:I, s:f, s:b, s:b, s:s?}", "rank", (json_int_t)p->rank, "alpha", p->alpha, "rslora",
+                     (int)p->rslora, "score_head", peft_score(p) != NULL, "base", base_of(p));
+}
+
 static int print_json(const struct contents *c, struct error *err) {
     json_t *o = json_object();
     char *text = NULL;
@@ -110,6 +130,8 @@ static int print_json(const struct contents *c, struct error *err) {
     rc |= json_object_set_new(o, "path", json_string(c->path));
     rc |= json_object_set_new(o, "format", json_string(format_of(c)));
     rc |= json_object_set_new(o, "parameters", json_integer((json_int_t)show_elements(c->tensors)));
+    if (c->adapter != NULL)
+        rc |= json_object_set_new(o, "adapter", adapter_json(c->adapter));
     if (c->config.family != NULL)
         rc |= json_object_set_new(o, "config", config_json(&c->config));
     if (c->tokenizer != NULL)
@@ -178,6 +200,16 @@ static void print_tokenizer(const struct tokenizer *t) {
     printf("%s\n", tokenizer_chat_template(t) ? ", with a chat template" : "");
 }
 
+static void print_adapter(const struct peft *p) {
+    const char *base = base_of(p);
+
+    printf("adapter     LoRA of rank %" PRId64 ", alpha %g%s%s\n", p->rank, p->alpha, p->rslora ? " / sqrt(rank)" : "",
+           peft_score(p) ? ", with a score head" : "");
+    fputs("base        ", stdout);
+    show_safe(base ? base : "not named", 300);
+    fputs("\n", stdout);
+}
+
 static void print_metadata(json_t *metadata) {
     const char *key;
     json_t *value;
@@ -197,6 +229,8 @@ static void print_text(const struct contents *c) {
     json_t *metadata = c->tensors ? tensors_metadata(c->tensors) : NULL;
 
     printf("format      %s\n", format_of(c));
+    if (c->adapter != NULL)
+        print_adapter(c->adapter);
     if (c->config.family != NULL)
         print_config(&c->config);
     if (c->tokenizer != NULL)
@@ -235,7 +269,7 @@ const struct command command_inspect = {
     "inspect",
     "PATH",
     "Shows what a model's files hold.",
-    "PATH is a Hugging Face folder, a .safetensors or a .gguf file, or a checkpoint. Every tensor is listed with its "
+    "PATH is a Hugging Face folder, an adapter's folder, a .safetensors or a .gguf file, or a checkpoint. Every tensor is listed with its "
     "type\n"
     "and shape, under Hugging Face's names. The files are checked, but no weight is read.",
     CLI_JSON,

@@ -8,7 +8,7 @@
 static int merge(const char *from, const char *base, const char *to, struct session *s, struct error *err) {
     struct model_source source = {.path = from, .base = base};
     struct model *m = NULL;
-    bool score;
+    bool score = false;
     int rc = model_has_score(from, base, &score, err);
 
     source.head = score ? MODEL_SCORE : MODEL_LM;

@@ -12,7 +12,6 @@
 #include <string.h>
 
 static const char *const words[] = {"embedding", "lm_head", "norms", "biases", "trunk"};
-static const char *const head_names[] = {"score.weight", "value.weight"};
 
 static bool ends_in(const char *name, const char *end) {
     const size_t a = strlen(name), b = strlen(end);
@@ -57,18 +56,17 @@ static bool names(const struct trunk *t, const char *pattern, const struct model
     return strcmp(pattern, "trunk") == 0 || glob(pattern, prefix, p->name) || glob(pattern, prefix, p->place.tensor);
 }
 
-bool freeze_names_head(const struct model_source *source, const char *name) {
-    for (size_t i = 0; i < source->nfreeze; i++)
-        if (fnmatch(source->freeze[i], name, 0) == 0)
-            return true;
-    return false;
+/* A critic's file may have either name for its head: both name it. */
+static bool names_head(const char *pattern, enum model_head head) {
+    return (head != MODEL_LM && fnmatch(pattern, "score.weight", 0) == 0) ||
+           (head == MODEL_VALUE && fnmatch(pattern, "value.weight", 0) == 0);
 }
 
-/* Does a pattern name a score or value head, whichever of the two the file may have? */
-static bool one_names_head(const struct model_source *source, const char *pattern) {
-    const struct model_source one = {.freeze = &pattern, .nfreeze = 1};
-
-    return source->head != MODEL_LM && (freeze_names_head(&one, head_names[0]) || freeze_names_head(&one, head_names[1]));
+bool freeze_names_head(const struct model_source *source) {
+    for (size_t i = 0; i < source->nfreeze; i++)
+        if (names_head(source->freeze[i], source->head))
+            return true;
+    return false;
 }
 
 static int names_nothing(const struct trunk *t, const char *pattern, struct error *err) {
@@ -96,7 +94,7 @@ static int names_nothing(const struct trunk *t, const char *pattern, struct erro
 }
 
 static int mark(struct trunk *t, const struct model_source *source, const char *pattern, struct error *err) {
-    bool found = one_names_head(source, pattern);
+    bool found = names_head(pattern, source->head);
     long first, last;
 
     if (read_range(pattern, &first, &last) && (first > last || last >= t->config.layers))
@@ -130,8 +128,7 @@ static int64_t reach(const struct trunk *t, bool *some) {
 }
 
 int trunk_freeze(struct trunk *t, const struct model_source *source, size_t *which, struct error *err) {
-    const bool head = source->head != MODEL_LM &&
-                      !(freeze_names_head(source, head_names[0]) && freeze_names_head(source, head_names[1]));
+    const bool head = source->head != MODEL_LM && !freeze_names_head(source);
     bool some;
 
     t->first_trained = (int64_t)t->nlayers;

@@ -57,7 +57,7 @@ static void module_name(const struct model_config *c, enum tensor_role role, lon
 /* Every target must be somebody. */
 static int check_target(const char *target, const struct model_config *c, struct error *err) {
     struct suggestion near = {0};
-    char name[128], hint[128], list[160] = "";
+    char name[LINEAR_ROLES][128], hint[128], list[160] = ""; /* names: what is near is pointed at */
 
     for (size_t r = 0; r < LINEAR_ROLES; r++) {
         const enum tensor_role role = linear_roles[r];
@@ -66,11 +66,11 @@ static int check_target(const char *target, const struct model_config *c, struct
         if (!has_role(c->family, role))
             continue;
         for (long i = 0; i < (long)c->layers; i++) {
-            module_name(c, role, i, name, sizeof(name));
-            if (is_target(name, target))
+            module_name(c, role, i, name[r], sizeof(name[r]));
+            if (is_target(name[r], target))
                 return 0;
         }
-        leaf = strrchr(name, '.') + 1;
+        leaf = strrchr(name[r], '.') + 1;
         suggest_offer(&near, target, leaf);
         if (!strstr(list, leaf))
             snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", *list ? ", " : "", leaf);
@@ -91,6 +91,8 @@ int lora_check(const struct lora_options *o, const struct model_config *c, struc
     if (o->rank > most)
         return error_input(err, "lora.rank: %lld is more than the model's width of %lld", (long long)o->rank,
                            (long long)most);
+    if (o->alpha == 0)
+        return error_input(err, "lora.alpha: with 0 the adapter adds nothing and learns nothing");
     for (size_t i = 0; !all_linear(o) && i < o->targets.count; i++)
         if (check_target(names[i], c, err))
             return -1;

@@ -200,7 +200,7 @@ static int head_fill(struct model *m, const struct model_source *source, const s
     p = m->head_param = param_create(name ? name : "score.weight", heads, t->config.hidden, true, err);
     if (!p)
         return -1;
-    p->frozen = trainable && source && freeze_names_head(source, p->name);
+    p->frozen = trainable && source && freeze_names_head(source);
     if (m->head == MODEL_SCORE && name)
         m->standard = from->config.standard;
     if (!name) {

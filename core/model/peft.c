@@ -166,6 +166,20 @@ int peft_open(const char *path, const char *base, struct peft **out, struct erro
     return 0;
 }
 
+int peft_look(const char *path, struct peft **out, struct error *err) {
+    struct peft *p = create(path, err);
+
+    *out = NULL;
+    if (!p)
+        return -1;
+    if (open_config(p, err) || open_tensors(p, err)) {
+        peft_close(p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
 void peft_close(struct peft *p) {
     if (!p)
         return;

@@ -21,7 +21,7 @@ struct lora;
 /* An adapter folder whose config was read and checked; its tensors' shapes wait for the base. */
 struct peft {
     char *path;               /* of the folder */
-    char *base;               /* a folder or .gguf that is there */
+    char *base;               /* a folder or .gguf that is there; NULL when only looked at */
     int64_t rank;
     double alpha;
     bool rslora;
@@ -34,6 +34,8 @@ bool peft_is_adapter(const char *path);
 /* `base` in place of what the config says, unless NULL. A relative path there starts at the adapter, then at the working
  * folder. */
 int peft_open(const char *path, const char *base, struct peft **out, struct error *err);
+/* The same without its base, which need not be there. */
+int peft_look(const char *path, struct peft **out, struct error *err);
 void peft_close(struct peft *p);
 /* Where the base of an adapter folder lies, or `path` itself for a model; free() it. */
 int peft_base(const char *path, const char *base, char **out, struct error *err);

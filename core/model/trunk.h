@@ -54,8 +54,8 @@ struct model {
 /* Marks what source->freeze names, of the trunk and of a score or value head, and finds first_trained; the
  * parameters are planned. *which: the pattern that an error is about, or nfreeze. */
 int trunk_freeze(struct trunk *t, const struct model_source *source, size_t *which, struct error *err);
-/* Is a head of that name frozen? */
-bool freeze_names_head(const struct model_source *source, const char *name);
+/* Is its score or value head frozen? */
+bool freeze_names_head(const struct model_source *source);
 
 void trunk_release(struct trunk *t); /* frees it with the last reference */
 /* *out [vocabulary] marks the ids past the tokenizer's last token, which a padded vocabulary has; NULL when there are

@@ -43,7 +43,11 @@ static const struct node *from_node(const struct model_use *use) {
     return n ? n : use->node;
 }
 
-/* Reads what can be known without weights, once for each file and head. */
+static bool same_base(const struct model_source *a, const struct model_source *b) {
+    return a->base == b->base || (a->base && b->base && strcmp(a->base, b->base) == 0);
+}
+
+/* Reads what can be known without weights, once for each file, base of an adapter, and head. */
 static int find_origin(struct planner *w, const struct model_use *use, const struct origin **out) {
     const struct model_use *first = first_use(w->p, use);
     const struct model_source *source = &first->source;
@@ -51,7 +55,7 @@ static int find_origin(struct planner *w, const struct model_use *use, const str
 
     for (o = w->origins; o != NULL; o = o->next)
         if (strcmp(o->source.path, source->path) == 0 && (o->source.head == MODEL_LM) == (source->head == MODEL_LM) &&
-            o->source.random == source->random) {
+            o->source.random == source->random && same_base(&o->source, source)) {
             *out = o;
             return 0;
         }

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "model/peft.h"
 #include "pipeline/resolved.h"
 #include "report/report.h"
 #include "train/signals.h"
@@ -76,9 +77,21 @@ static bool inside(const char *folder, const char *path) {
     return is;
 }
 
+/* A model's files: an adapter's base belongs to them, wherever it lies. */
+static bool model_inside(const char *folder, const struct model_source *source) {
+    struct error none = {0};
+    bool is = inside(folder, source->path);
+    char *base = NULL;
+
+    if (!is && !source->random && peft_base(source->path, source->base, &base, &none) == 0)
+        is = inside(folder, base);
+    free(base);
+    return is;
+}
+
 static const char *input_inside(const struct pipeline *p, const char *folder) {
     for (size_t i = 0; i < p->nmodels; i++)
-        if (inside(folder, p->models[i].source.path))
+        if (model_inside(folder, &p->models[i].source))
             return p->models[i].source.path;
     for (size_t i = 0; i < p->nstages; i++) {
         const struct stage *s = &p->stages[i];
@@ -91,10 +104,10 @@ static const char *input_inside(const struct pipeline *p, const char *folder) {
                 return s->algorithms[k].data;
         for (size_t k = 0; k < 3; k++)
             if (uses[k]->present && uses[k]->source.path && !pipeline_stage(p, uses[k]->from) &&
-                inside(folder, uses[k]->source.path))
+                model_inside(folder, &uses[k]->source))
                 return uses[k]->source.path;
         for (size_t k = 0; k < s->nscored; k++)
-            if (!pipeline_stage(p, s->scored[k].use.from) && inside(folder, s->scored[k].use.source.path))
+            if (!pipeline_stage(p, s->scored[k].use.from) && model_inside(folder, &s->scored[k].use.source))
                 return s->scored[k].use.source.path;
     }
     return inside(folder, p->path) ? p->path : NULL;

@@ -75,6 +75,8 @@ static json_t *fingerprint(const struct run *r) {
         json_object_set_new(out, "ema", json_real(r->stage->train.ema));
     if (out != NULL && r->stage->model.source.lora != NULL)
         json_object_set_new(out, "lora", put_adapter(r->stage->model.source.lora));
+    if (out != NULL && r->stage->critic.present && r->stage->critic.source.lora != NULL)
+        json_object_set_new(out, "critic_lora", put_adapter(r->stage->critic.source.lora));
     for (size_t i = 0; out != NULL && i < r->count; i++) {
         char name[32];
 
@@ -220,6 +222,7 @@ static const char *const words[][2] = {
     {"seed", "the seed"},
     {"ema", "train.ema"},
     {"lora", "lora"},
+    {"critic_lora", "the critic's lora"},
     {"algorithms", "the algorithm"},
     {"batch", "train.batch"},
     {"rollout", "what shapes a rollout (prompts, group, temperature, minibatch, epochs)"},

@@ -8,3 +8,5 @@ EXTRA_DIST += tests/cli/new.sh
 TESTS += tests/cli/new.sh
 TESTS += tests/cli/average.sh
 EXTRA_DIST += tests/cli/average.sh
+TESTS += tests/cli/adapters.sh
+EXTRA_DIST += tests/cli/adapters.sh

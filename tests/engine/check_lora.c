@@ -3,6 +3,7 @@
  */
 #include "base/mem.h"
 #include "engine.h"
+#include "model/lora.h"
 #include "model/peft.h"
 #include "model/tensors.h"
 #include "tap.h"
@@ -487,6 +488,34 @@ START_TEST(wrong_tensors) {
 }
 END_TEST
 
+static const struct {
+    const char *target;
+    double alpha;
+    const char *said;
+} refused[] = {
+    {"q_porj", 8, "no linear layer 'q_porj' (did you mean 'q_proj'?)"},
+    {"upproj", 8, "(did you mean 'up_proj'?)"},
+    {"lm_head", 8, "those are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"},
+    {"q_proj", 0, "lora.alpha: with 0"},
+};
+
+START_TEST(wrong_options) {
+    const char *target = refused[_i].target;
+    const struct lora_options o = {.rank = 2, .alpha = refused[_i].alpha, .targets = {.items = &target, .count = 1}};
+    struct model_config config;
+    struct lora_case c;
+    struct error err = {0};
+
+    case_open(&c, 0);
+    ck_assert_int_eq(config_load(c.base, &config, &err), 0);
+    ck_assert_int_eq(lora_check(&o, &config, &err), -1);
+    ck_assert_int_eq(err.kind, ERROR_INPUT);
+    ck_assert_msg(strstr(err.text, refused[_i].said) != NULL, "%s", err.text);
+    config_free(&config);
+    case_close(&c);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("lora");
     TCase *t = tcase_create("lora");
@@ -504,6 +533,7 @@ int main(void) {
     tcase_add_loop_test(t, dropout_by_differences, 0, CASES - 1);
     tcase_add_loop_test(t, wrong_folders, 0, (int)(sizeof(wrongs) / sizeof(wrongs[0])));
     tcase_add_loop_test(t, wrong_tensors, 0, 2);
+    tcase_add_loop_test(t, wrong_options, 0, (int)(sizeof(refused) / sizeof(refused[0])));
     suite_add_tcase(suite, t);
     rc = tap_run(suite);
     json_decref(golden);

@@ -162,6 +162,38 @@ START_TEST(patterns_must_name_something) {
 }
 END_TEST
 
+/* Of a model with a head, all but the head may be frozen, not all. A critic's head may have either name in its file. */
+static const struct {
+    enum model_head head;
+    const char *pattern, *message;
+} wrong_heads[] = {
+    {MODEL_SCORE, "score.weight", "nothing is left to train"},
+    {MODEL_VALUE, "score.weight", "nothing is left to train"},
+    {MODEL_VALUE, "value.*", "nothing is left to train"},
+    {MODEL_SCORE, "value.weight", "'value.weight' names no parameter"},
+    {MODEL_SCORE, "norms", NULL},
+    {MODEL_VALUE, "norms", NULL},
+};
+
+START_TEST(a_frozen_head_leaves_nothing) {
+    char *folder = engine_model(CONFIG("true", ""), true);
+    const char *patterns[] = {"trunk", wrong_heads[_i].pattern};
+    const struct model_source source = {
+        .path = folder, .head = wrong_heads[_i].head, .trainable = true, .freeze = patterns, .nfreeze = 2};
+    struct model_config c;
+    size_t which;
+    int rc;
+
+    must(config_load(folder, &c, &err), &err);
+    rc = model_check_freeze(&c, &source, &which, &err);
+    ck_assert_int_eq(rc, wrong_heads[_i].message ? -1 : 0);
+    if (rc)
+        ck_assert_msg(strstr(err.text, wrong_heads[_i].message) != NULL, "%s", err.text);
+    config_free(&c);
+    engine_remove(folder);
+}
+END_TEST
+
 /* A trunk that does not train is as any frozen model's: only the head has a gradient. */
 START_TEST(a_head_alone_can_train) {
     static const char *const patterns[] = {"trunk"};
@@ -344,6 +376,7 @@ int main(void) {
 
     tcase_add_loop_test(all, freezing_leaves_the_rest_as_it_was, 0, (int)(sizeof(freezes) / sizeof(freezes[0])));
     tcase_add_loop_test(all, patterns_must_name_something, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
+    tcase_add_loop_test(all, a_frozen_head_leaves_nothing, 0, (int)(sizeof(wrong_heads) / sizeof(wrong_heads[0])));
     tcase_add_test(all, a_head_alone_can_train);
     tcase_add_test(all, frozen_weights_stay_in_the_file);
     tcase_add_loop_test(all, frozen_weights_can_be_narrower, 0, 2);

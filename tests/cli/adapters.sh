@@ -1,0 +1,120 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What the commands say of adapters, and what they leave alone. The models are the demo's shape at random.
+. "${srcdir:-.}/tests/cli/lib.sh"
+export REIN_PLUGIN_PATH="$top_builddir/modules"
+demo=$(cd "$srcdir" && pwd)/conf/demo
+mkdir "$work/w"
+cd "$work/w" || exit 1
+head -n 8 "$demo/data/sft.jsonl" >sft.jsonl
+cat >base.yaml <<YAML
+rein: 1
+output: result
+models:
+  tiny: {config: $demo/model, init: random}
+stages:
+  - name: one
+    algorithm: {use: sft}
+    model: {from: tiny}
+    data: {train: sft.jsonl}
+    train: {steps: 1, batch: 2}
+YAML
+cat >lora.yaml <<YAML
+rein: 1
+output: adapted
+models:
+  base: {from: result/one/model}
+stages:
+  - name: two
+    algorithm: {use: sft}
+    model: {from: base, lora: {rank: 2, alpha: 3, targets: [gate_proj]}}
+    data: {train: sft.jsonl}
+    train: {steps: 4, batch: 2}
+    checkpoint: {every: 2}
+YAML
+run run base.yaml
+ok "there is a base" [ "$status" -eq 0 ]
+run run lora.yaml
+ok "there is an adapter" [ "$status" -eq 0 ]
+
+run inspect adapted/two/model
+ok "inspect knows an adapter" prints "adapter     LoRA of rank 2, alpha 3"
+ok "and its base" prints "result/one/model"
+ok "and its tensors" prints "base_model.model.model.layers.0.mlp.gate_proj.lora_A.weight"
+run inspect --json adapted/two/model
+ok "--json too" prints '"rank": 2'
+sed 's/"r": 2/"r": 0/' adapted/two/model/adapter_config.json >none
+cp -r adapted/two/model broken
+cp none broken/adapter_config.json
+run inspect broken
+ok "inspect refuses a rank of 0" refused 2
+run merge broken out
+ok "so does merge" refused 2
+
+# the adapter lies elsewhere than the folder that would be removed, its base inside
+cp -r adapted/two/model mine
+run run base.yaml --overwrite --set 'models.tiny={from: mine}'
+ok "--overwrite keeps the base of an adapter that the run reads" says "--overwrite would remove mine"
+ok "which is still there" [ -s result/one/model/model.safetensors ]
+
+# one adapter with two bases: each is held against its own
+mkdir other
+sed 's/"hidden_size": *[0-9]*/"hidden_size": 16/; s/"num_attention_heads": *[0-9]*/"num_attention_heads": 2/
+s/"num_key_value_heads": *[0-9]*/"num_key_value_heads": 2/; s/"head_dim": *[0-9]*/"head_dim": 8/' \
+    "$demo/model/config.json" >other/config.json
+cp "$demo"/model/tokenizer*.json other/
+run run base.yaml --set "models.tiny.config=other" --set output=narrow
+ok "there is a narrower base" [ "$status" -eq 0 ]
+cat >bases.yaml <<YAML
+rein: 1
+output: bases
+models:
+  right: {from: mine}
+  wrong: {from: mine, base: narrow/one/model}
+stages:
+  - name: two
+    algorithm: {use: sft}
+    model: {from: right}
+    data: {train: sft.jsonl}
+    train: {steps: 1, batch: 2}
+  - name: three
+    algorithm: {use: sft}
+    model: {from: wrong}
+    data: {train: sft.jsonl}
+    train: {steps: 1, batch: 2}
+YAML
+run check bases.yaml
+ok "an adapter is held against each base that it is given" says "its base and rank ask for"
+ok "with its place" says "bases.yaml:14:19"
+
+# adapters on other layers, of as many parameters
+rm -r adapted/two/model
+run run lora.yaml --resume --set two.model.lora.targets='[up_proj]'
+ok "targets cannot change when a run goes on" refused 2
+run run lora.yaml --resume
+ok "as it was, it goes on" [ "$status" -eq 0 ]
+
+# the critic's adapter is as much a part of what goes on as the policy's
+cat >ppo.yaml <<YAML
+rein: 1
+output: ppo
+models:
+  base: {from: result/one/model}
+stages:
+  - name: three
+    algorithm: {use: ppo}
+    model: {from: base, lora: {rank: 2}}
+    critic: {from: base, lora: {rank: 2}}
+    rewards: [{use: rule, kind: length, target: 4}]
+    data: {train: prompts.jsonl}
+    rollout: {prompts: 2, max_tokens: 4}
+    train: {steps: 2}
+    checkpoint: {every: 1}
+YAML
+head -n 2 "$demo/data/prompts.jsonl" >prompts.jsonl
+run run ppo.yaml
+ok "policy and critic have adapters" [ "$status" -eq 0 ]
+rm -r ppo/three/model
+run run ppo.yaml --resume --set three.critic.lora.alpha=7
+ok "the critic's cannot change when a run goes on" says "the critic's lora changed"
+done_testing
