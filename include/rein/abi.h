@@ -43,6 +43,13 @@
 #define REIN_EXTERN_C extern
 #endif
 
+/* A function of these headers that device compilers may call on the device too. */
+#ifdef __CUDACC__
+#define REIN_INLINE static inline __host__ __device__
+#else
+#define REIN_INLINE static inline
+#endif
+
 /* True when `member` lies inside the part of *p its author knew about. */
 #define REIN_HAS(p, type, member) ((p)->size >= offsetof(type, member) + sizeof((p)->member))
 

@@ -7,28 +7,30 @@
 #ifndef REIN_HALF_H
 #define REIN_HALF_H
 
+#include "abi.h"
+
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t rein_float_bits(float x) {
+REIN_INLINE uint32_t rein_float_bits(float x) {
     uint32_t u;
 
     memcpy(&u, &x, sizeof(u));
     return u;
 }
 
-static inline float rein_bits_float(uint32_t u) {
+REIN_INLINE float rein_bits_float(uint32_t u) {
     float x;
 
     memcpy(&x, &u, sizeof(x));
     return x;
 }
 
-static inline float rein_from_bf16(uint16_t h) {
+REIN_INLINE float rein_from_bf16(uint16_t h) {
     return rein_bits_float((uint32_t)h << 16);
 }
 
-static inline uint16_t rein_to_bf16(float x) {
+REIN_INLINE uint16_t rein_to_bf16(float x) {
     uint32_t u = rein_float_bits(x);
 
     if ((u & 0x7fffffffu) > 0x7f800000u)
@@ -36,7 +38,7 @@ static inline uint16_t rein_to_bf16(float x) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-static inline float rein_from_f16(uint16_t h) {
+REIN_INLINE float rein_from_f16(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 0x1fu, mantissa = h & 0x3ffu;
 
     if (exponent == 0x1fu)
@@ -48,7 +50,7 @@ static inline float rein_from_f16(uint16_t h) {
     return rein_bits_float(sign | (exponent + 112u) << 23 | mantissa << 13);
 }
 
-static inline uint16_t rein_to_f16(float x) {
+REIN_INLINE uint16_t rein_to_f16(float x) {
     uint32_t u = rein_float_bits(x), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
 
     if (a > 0x7f800000u)

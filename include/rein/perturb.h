@@ -7,6 +7,8 @@
 #ifndef REIN_PERTURB_H
 #define REIN_PERTURB_H
 
+#include "abi.h"
+
 #include <math.h>
 #include <stdint.h>
 
@@ -15,7 +17,7 @@
 #define REIN_PERTURB_NOISE   2u /* rate: deviation of Gaussian noise relative to the target's rms */
 
 /* Four random words for a 64-bit key and a 128-bit counter. */
-static inline void rein_philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]) {
+REIN_INLINE void rein_philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
 
     for (int round = 0; round < 10; round++) {
@@ -35,15 +37,15 @@ static inline void rein_philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t 
 }
 
 /* An element whose word is below this is dropped; the others are multiplied by the scale. */
-static inline uint32_t rein_dropout_below(double rate) {
+REIN_INLINE uint32_t rein_dropout_below(double rate) {
     return (uint32_t)(rate * 4294967296.0);
 }
-static inline float rein_dropout_scale(double rate) {
+REIN_INLINE float rein_dropout_scale(double rate) {
     return (float)(1.0 / (1.0 - rate));
 }
 
 /* Four standard normal values from four words (Box-Muller). */
-static inline void rein_normals(const uint32_t word[4], double out[4]) {
+REIN_INLINE void rein_normals(const uint32_t word[4], double out[4]) {
     for (int i = 0; i < 4; i += 2) {
         const double radius = sqrt(-2.0 * log((word[i] + 1.0) * 0x1p-32)); /* (0, 1]: the logarithm is finite */
         const double angle = 6.28318530717958647693 * (word[i + 1] * 0x1p-32);
