@@ -40,19 +40,19 @@ backends_cpu_blas_la_LIBADD = $(CPU_ISA_LIBS) $(BLAS_LIBS)
 # cuda: only when the toolkit is there (--with-cuda). nvcc through libtool: every option is one joined word, since libtool
 # reorders "-gencode X" and keeps "-Xcompiler X" for itself. The CUDA runtime is linked, cuBLAS is loaded by the module.
 SUFFIXES = .cu
-CUDA_SOURCES = backends/cuda/activation.cu backends/cuda/attention.cu backends/cuda/attention_dx.cu backends/cuda/blas.cu \
+CUDA_KERNELS = backends/cuda/activation.cu backends/cuda/attention.cu backends/cuda/attention_dx.cu backends/cuda/blas.cu \
 	backends/cuda/device.cu backends/cuda/head.cu backends/cuda/linear.cu backends/cuda/memory.cu backends/cuda/norm.cu \
 	backends/cuda/optim.cu backends/cuda/perturb.cu backends/cuda/rows.cu backends/cuda/sample.cu
-CUDA_HEADERS = backends/cuda/attention.h backends/cuda/blas.h backends/cuda/columns.h backends/cuda/device.h \
+CUDA_INCLUDES = backends/cuda/attention.h backends/cuda/blas.h backends/cuda/columns.h backends/cuda/device.h \
 	backends/cuda/head.h backends/cuda/launch.h backends/cuda/plugin.h backends/cuda/reduce.h backends/cuda/runtime.h
-CUDA_OBJECTS = $(CUDA_SOURCES:.cu=.lo)
+CUDA_OBJECTS = $(CUDA_KERNELS:.cu=.lo)
 if HAVE_CUDA
 .cu.lo:
 	@$(MKDIR_P) $(@D)
 	$(AM_V_GEN)$(LIBTOOL) $(AM_V_lt) --tag=CC --mode=compile $(NVCC) --forward-unknown-to-host-compiler -O3 -std=c++17 \
 		--compiler-options=-fvisibility=hidden $(CUDA_WARNINGS) $(NVCC_ARCH) $(AM_CPPFLAGS) $(CPPFLAGS) \
 		-I$(top_srcdir)/backends/cuda $(NVCCFLAGS) -c $< -o $@
-$(CUDA_OBJECTS): $(CUDA_HEADERS) include/rein/backend.h include/rein/half.h include/rein/perturb.h
+$(CUDA_OBJECTS): $(CUDA_INCLUDES) include/rein/backend.h include/rein/half.h include/rein/perturb.h
 
 backends_LTLIBRARIES += backends/cuda.la
 backends_cuda_la_SOURCES = backends/cuda/plugin.c
@@ -60,4 +60,4 @@ backends_cuda_la_LDFLAGS = $(MODULE_LINK) $(CUDA_LDFLAGS)
 backends_cuda_la_LIBADD = $(CUDA_OBJECTS) $(CUDA_LIBS)
 backends_cuda_la_DEPENDENCIES = $(CUDA_OBJECTS)
 endif
-EXTRA_DIST += backends/cuda/plugin.c $(CUDA_SOURCES) $(CUDA_HEADERS)
+EXTRA_DIST += backends/cuda/plugin.c $(CUDA_KERNELS) $(CUDA_INCLUDES)

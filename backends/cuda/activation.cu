@@ -13,11 +13,12 @@ static __device__ __forceinline__ float activate(uint32_t kind, float x, float *
         *slope = s * (1.0f + x * (1.0f - s));
         return x * s;
     }
-    if (kind == REIN_ACT_GELU_TANH) {
+    if (kind == REIN_ACT_GELU_TANH) { /* (1 + tanh u) / 2 is the sigmoid of 2 u, which keeps small values exact */
         const float root = 0.79788456080286535588f; /* sqrt(2 / pi) */
-        const float t = tanhf(root * (x + 0.044715f * x * x * x));
-        *slope = 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * root * (1.0f + 3.0f * 0.044715f * x * x);
-        return 0.5f * x * (1.0f + t);
+        const float u = 2.0f * root * (x + 0.044715f * x * x * x);
+        const float s = 1.0f / (1.0f + expf(-u)), rest = 1.0f / (1.0f + expf(u));
+        *slope = s * (1.0f + x * rest * 2.0f * root * (1.0f + 3.0f * 0.044715f * x * x));
+        return x * s;
     }
     const float cdf = 0.5f * erfcf(-x * 0.70710678118654752440f);
     *slope = cdf + x * expf(-0.5f * x * x) * 0.39894228040143267794f; /* 1 / sqrt(2 pi) */
