@@ -3,25 +3,29 @@
  *
  * The kernels keep to this part of CUDA, which is what the emulation provides:
  *
- *   language   __global__ __device__ __host__ __forceinline__ __restrict__ __launch_bounds__; templates of kernels.
+ *   language   __global__ __device__ __host__ __forceinline__ __launch_bounds__; templates of kernels, lambdas inside.
  *              Kernels take values and pointers only. Blocks are one-dimensional, of whole warps (a multiple of 32
- *              threads, at most 1024): threadIdx.x, blockDim.x; grids have up to three dimensions: blockIdx.xyz,
- *              gridDim.xyz. No thread leaves before the last barrier of its block unless the whole block does.
+ *              threads, at most 1024): threadIdx.x, blockDim.x; grids: blockIdx.xy, gridDim.xy. No thread leaves
+ *              before the last barrier of its block unless the whole block does.
  *   shared     SHARED(type, name): all of the launch's dynamic shared memory as type[], once in a kernel;
  *              SHARED_ARRAY(type, name, count): static. At most 48 KiB together. Elements are float, double, int32_t,
- * uint32_t or int64_t; only name[i], name + i, and passing on as SHARED_PTR(type). warps      __shfl_xor_sync,
- * __shfl_down_sync, __shfl_sync, __ballot_sync, always with all 32 lanes and the full mask, on 32-bit and 64-bit
- * values; __syncwarp(), __syncthreads(). values     float2, float4 (with make_float4), __float_as_uint,
- * __uint_as_float, and of the mathematical library expf logf sqrtf tanhf erff erfcf fabsf fmaf fmaxf fminf, exp log
- * sqrt cos sin fmax, isnan, INFINITY. atomics    none. devices    cudaGetDeviceCount cudaSetDevice
- * cudaGetDeviceProperties (name, major, minor, multiProcessorCount, totalGlobalMem) cudaRuntimeGetVersion
- * cudaDriverGetVersion cudaMemGetInfo streams    cudaStreamCreateWithFlags cudaStreamDestroy cudaStreamSynchronize,
- * cudaEventCreateWithFlags cudaEventRecord cudaEventSynchronize cudaEventDestroy memory     cudaMallocAsync
- * cudaFreeAsync cudaMemcpyAsync cudaMemsetAsync cudaMallocHost cudaFreeHost cudaDeviceGetDefaultMemPool
- * cudaMemPoolSetAttribute(cudaMemPoolAttrReleaseThreshold) cudaMemPoolTrimTo errors     cudaGetLastError
- * cudaGetErrorName cudaGetErrorString cuBLAS     cublasCreate cublasDestroy cublasSetStream cublasSetMathMode
- * cublasSetWorkspace cublasGetStatusString cublasGemmEx (A and B both f32, bf16 or f16; C f32; compute
- * CUBLAS_COMPUTE_32F or _32F_FAST_TF32; device pointers, scalars on the host)
+ *              uint32_t or int64_t; only name[i], name + i, and passing on as SHARED_PTR(type).
+ *   warps      __shfl_xor_sync, __shfl_sync, __ballot_sync, always with all 32 lanes and the full mask, on 32-bit and
+ *              64-bit values; __syncthreads().
+ *   values     aligned structures of 2 to 16 bytes that are loaded at once, __float_as_uint, __uint_as_float, and of
+ *              the mathematical library expf logf sqrtf erfcf fmaf fmaxf, log sqrt cos sin ceil, INFINITY.
+ *   atomics    none.
+ *   devices    cudaGetDeviceCount cudaSetDevice cudaGetDeviceProperties (name, major, minor, multiProcessorCount,
+ *              totalGlobalMem) cudaRuntimeGetVersion cudaDriverGetVersion
+ *   streams    cudaStreamCreateWithFlags cudaStreamDestroy cudaStreamSynchronize, cudaEventCreateWithFlags
+ *              cudaEventRecord cudaEventSynchronize cudaEventDestroy
+ *   memory     cudaMallocAsync cudaFreeAsync cudaMemcpyAsync cudaMemsetAsync cudaMallocHost cudaFreeHost
+ *              cudaDeviceGetDefaultMemPool cudaMemPoolTrimTo
+ *              cudaMemPoolSetAttribute(cudaMemPoolAttrReleaseThreshold)
+ *   errors     cudaGetLastError cudaGetErrorName cudaGetErrorString
+ *   cuBLAS     cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace cublasGetStatusString cublasGemmEx
+ *              (A and B both f32, bf16 or f16; C f32; compute CUBLAS_COMPUTE_32F or _32F_FAST_TF32; device pointers,
+ *              scalars on the host)
  */
 #ifndef CUDA_LAUNCH_H
 #define CUDA_LAUNCH_H
@@ -39,8 +43,7 @@ enum { WARP = 32, MOST_GRID_YZ = 65535 };
 /* cuda_emu.h defines
  *   SHARED_PTR(type)               a pointer into shared memory that can be watched
  *   SHARED(type, name), SHARED_ARRAY(type, name, count)
- *   cudaError_t emu::launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream, F kernel, A...
- * args) */
+ *   cudaError_t emu::launch(name, grid, block, shared, stream, kernel, args...) */
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                         \
     emu::launch(#kernel, dim3(grid), dim3(block), shared_bytes, stream, kernel, __VA_ARGS__)
 #else
