@@ -7,6 +7,21 @@
 
 #include <stdio.h>
 
+/* The backends that stages name for their reward models. */
+static int open_reward_backends(const struct cli_common *common, struct pipeline *p, struct session *s,
+                                struct error *err) {
+    for (size_t i = 0; i < p->nstages; i++) {
+        struct stage *stage = &p->stages[i];
+
+        if (stage->reward_backend_node == NULL)
+            continue;
+        if (session_other(common, stage->reward_backend_node, s, &stage->reward_backend, err) != 0)
+            return -1;
+        log_info("stage %s: reward models on backend %s", stage->name, stage->reward_backend->plugin->name);
+    }
+    return 0;
+}
+
 static int run(const struct command *self, int argc, char **argv) {
     struct cli_common common;
     struct cli_many sets = {.count = 0};
@@ -30,7 +45,7 @@ static int run(const struct command *self, int argc, char **argv) {
         return cli_usage(self, "--resume and --overwrite exclude each other");
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
                  runner_check(&p, &how, &err) || session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
-                 plan_create(&p, memory_limit(), &plan, &err)
+                 open_reward_backends(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
              ? -1 : 0;
     plan_free(&plan);
     if (rc == 0) {

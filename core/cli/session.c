@@ -35,16 +35,10 @@ static const char *environment(const char *name) {
 }
 
 /* *backends is NULL when there are no options. */
-static int read_machine(struct session *s, const struct machine **machine, const struct node **backends,
+static int bind_machine(struct session *s, const struct machine **machine, const struct node **backends,
                         struct error *err) {
     static const char *const reserved[] = {"backends", NULL};
-    const char *path = environment("REIN_MACHINE"), *installed = REIN_SYSCONF_DIR "/machine.yaml";
 
-    *backends = NULL;
-    if (path == NULL && file_exists(installed))
-        path = installed;
-    if (path != NULL && yaml_load(path, &s->machine, err) != 0)
-        return -1;
     *machine = params_bind(&machine_table, s->machine.root, reserved, &s->arena, err);
     if (*machine == NULL)
         return -1;
@@ -52,6 +46,17 @@ static int read_machine(struct session *s, const struct machine **machine, const
     if (*backends != NULL && (*backends)->type != NODE_MAPPING)
         return node_error(*backends, err, "backends: expected a mapping from backends to their options");
     return 0;
+}
+
+static int read_machine(struct session *s, const struct machine **machine, const struct node **backends,
+                        struct error *err) {
+    const char *path = environment("REIN_MACHINE"), *installed = REIN_SYSCONF_DIR "/machine.yaml";
+
+    if (path == NULL && file_exists(installed))
+        path = installed;
+    if (path != NULL && yaml_load(path, &s->machine, err) != 0)
+        return -1;
+    return bind_machine(s, machine, backends, err);
 }
 
 uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out) {
@@ -136,6 +141,44 @@ int session_backend(const struct cli_common *common, const struct node *wanted, 
     return rc;
 }
 
+static struct backend *opened(const struct session *s, const struct rein_plugin *plugin) {
+    if (s->backend->plugin == plugin)
+        return s->backend;
+    for (size_t i = 0; i < s->nothers; i++)
+        if (s->others[i]->plugin == plugin)
+            return s->others[i];
+    return NULL;
+}
+
+int session_other(const struct cli_common *common, const struct node *wanted, struct session *s, struct backend **out,
+                  struct error *err) {
+    const struct module *m = registry_find(s->registry, REIN_KIND_BACKEND, wanted->text, err);
+    const struct machine *machine;
+    const struct node *backends;
+    struct rein_open how = {.size = sizeof(how)};
+    struct params table;
+    const void *config;
+
+    if (m == NULL)
+        return node_place(wanted, err);
+    *out = opened(s, m->plugin);
+    if (*out != NULL)
+        return 0;
+    if (s->nothers == SESSION_MOST_OTHERS)
+        return node_error(wanted, err, "more than %d backends beside the first", SESSION_MOST_OTHERS);
+    if (bind_machine(s, &machine, &backends, err) != 0)
+        return -1;
+    table = params_of(m->plugin);
+    how.threads = (uint32_t)(common->threads > 0 ? common->threads : machine->threads);
+    config = params_bind(&table, node_get(backends, m->plugin->name), NULL, &s->arena, err);
+    if (config == NULL)
+        return -1;
+    if (backend_open(m->plugin, config, &how, out, err) != 0)
+        return node_place(wanted, err);
+    s->others[s->nothers++] = *out;
+    return 0;
+}
+
 bool session_is_named(const struct module *m, const char *name) {
     const char *kind = kind_name(m->plugin->kind);
     const size_t length = strlen(kind);
@@ -163,6 +206,8 @@ int session_unknown(const struct session *s, const char *name, struct error *err
 }
 
 void session_close(struct session *s) {
+    for (size_t i = 0; i < s->nothers; i++)
+        backend_close(s->others[i]);
     backend_close(s->backend);
     registry_free(s->registry);
     arena_free(&s->arena);

@@ -9,10 +9,14 @@
 #include "plugin/backend.h"
 #include "plugin/loader.h"
 
+enum { SESSION_MOST_OTHERS = 8 };
+
 /* Zero-initialise. */
 struct session {
     struct registry *registry;
     struct backend *backend;
+    struct backend *others[SESSION_MOST_OTHERS]; /* opened by session_other */
+    size_t nothers;
     struct document machine; /* machine.yaml; the backend's options point into it */
     struct arena arena;
 };
@@ -22,6 +26,9 @@ int session_plugins(const struct cli_common *common, struct session *s, struct e
  * NULL), machine.yaml, the best that probes above 0. Device and threads: the command line, then machine.yaml. Makes
  * the registry too. */
 int session_backend(const struct cli_common *common, const struct node *wanted, struct session *s, struct error *err);
+/* A backend beside that one, of the name that `wanted` has in the pipeline; the same when it is the same. Device 0. */
+int session_other(const struct cli_common *common, const struct node *wanted, struct session *s, struct backend **out,
+                  struct error *err);
 void session_close(struct session *s);
 /* The score of a backend plugin, 0 when it cannot run here; *out is filled. */
 uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out);

@@ -71,7 +71,7 @@ const struct params use_params = {"model", model_rows, sizeof(*model_rows), size
 const struct params reference_params = {"reference", reference_rows, sizeof(*reference_rows), sizeof(struct use_options)};
 const struct params critic_params = {"critic", critic_rows, sizeof(*critic_rows), sizeof(struct use_options)};
 
-static const char *const keys[] = {"name", "algorithm", "algorithms", "model", "reference", "critic", "rewards",
+static const char *const keys[] = {"name", "algorithm", "algorithms", "model", "reference", "critic", "rewards", "reward_backend",
                                    "data", "rollout",   "train",      "checkpoint", NULL};
 
 static int check_keys(struct build *b, const struct stage *s) {
@@ -450,6 +450,19 @@ static int read_rewards(struct build *b, struct stage *s) {
     return 0;
 }
 
+/* Only its name: it is opened when the pipeline runs. */
+static int read_reward_backend(struct build *b, struct stage *s) {
+    const struct node *n = node_get(s->node, "reward_backend");
+    const char *name;
+
+    if (n == NULL)
+        return 0;
+    if (s->nscored == 0)
+        return build_fail(b, s, n, "reward_backend: no reward of this stage has a model");
+    s->reward_backend_node = n;
+    return node_string(n, &name, b->err);
+}
+
 /* ---- sections ------------------------------------------------------------------------------ */
 
 static int read_section(struct build *b, struct stage *s, const char *name, const struct params *table,
@@ -488,7 +501,7 @@ static int read_data(struct build *b, struct stage *s) {
 
 int stage_read(struct build *b, struct stage *s) {
     if (check_keys(b, s) || read_algorithms(b, s) || read_model(b, s) || read_reference(b, s) || read_critic(b, s) ||
-        read_rewards(b, s) || read_data(b, s) || read_section(b, s, "train", &train_params, NULL, &s->train) ||
+        read_rewards(b, s) || read_reward_backend(b, s) || read_data(b, s) || read_section(b, s, "train", &train_params, NULL, &s->train) ||
         read_section(b, s, "rollout", &rollout_params, NULL, &s->rollout) ||
         read_section(b, s, "checkpoint", &checkpoint_params, NULL, &s->checkpoint))
         return -1;

@@ -321,7 +321,7 @@ static int find_trunk(const struct scorer *s, const struct model_source *source,
     return 0;
 }
 
-static int open_one(struct scorer *s, const struct stage_scored *spec, const struct stage_env *env,
+static int open_one(struct scorer *s, const struct stage_scored *spec, struct backend *backend,
                     const struct tokenizer *policy, struct error *err) {
     struct model_source source = spec->use.source;
     struct scored *m = &s->models[s->count], *with;
@@ -337,7 +337,7 @@ static int open_one(struct scorer *s, const struct stage_scored *spec, const str
             return -1;
         m->pass = with->pass;
         log_debug("reward model %s is a head on the trunk of %s", spec->name, with->name);
-    } else if (model_open(env->backend, &source, &m->model, err) != 0 || pass_create(m->model, &m->pass, err) != 0)
+    } else if (model_open(backend, &source, &m->model, err) != 0 || pass_create(m->model, &m->pass, err) != 0)
         return -1;
     m->same_tokenizer = tokenizer_same(model_tokenizer(m->model), policy);
     /* an unknown template matters only when messages must be rendered */
@@ -349,6 +349,7 @@ static int open_one(struct scorer *s, const struct stage_scored *spec, const str
 int scorer_open(const struct stage *s, const struct stage_env *env, const struct tokenizer *policy,
                 struct scorer **out, struct error *err) {
     struct scorer *scorer = mem_zeros(1, sizeof(*scorer));
+    struct backend *backend = s->reward_backend ? s->reward_backend : env->backend;
 
     if (scorer == NULL)
         return error_nomem(err, "reward models");
@@ -358,7 +359,7 @@ int scorer_open(const struct stage *s, const struct stage_env *env, const struct
                                            .choice_logprobs = service_choices,
                                            .describe = service_describe};
     for (size_t i = 0; i < s->nscored; i++)
-        if (open_one(scorer, &s->scored[i], env, policy, err) != 0) {
+        if (open_one(scorer, &s->scored[i], backend, policy, err) != 0) {
             scorer_close(scorer);
             return -1;
         }

@@ -117,6 +117,8 @@ struct stage {
     size_t nrewards;
     struct stage_scored scored[STAGE_MAX_REWARDS];
     size_t nscored;
+    const struct node *reward_backend_node; /* the backend of those models, or NULL: the run's */
+    struct backend *reward_backend;         /* once it is opened */
     struct train_config train;
     struct rollout_config rollout;
     struct data_config data;

@@ -239,4 +239,34 @@ differ() { [ -s "heads/$1/model/model.safetensors" ] && ! same "$1" "$2"; }
 ok "another seed another" differ a c
 run run heads.yaml --set seed=6 --set output=heads2
 ok "the pipeline's seed draws all that is random" differ a ../heads2/a
+
+# the policy on one backend, the reward model on another
+cat >two.yaml <<YAML
+rein: 1
+output: two
+models:
+  tiny: {config: $demo/model, init: random}
+stages:
+  - name: align
+    algorithm: {use: ppo}
+    model: {from: tiny}
+    reference: {from: tiny}
+    critic: {from: tiny}
+    rewards: [{use: rm, model: heads/c/model}]
+    data: {train: prompts.jsonl}
+    rollout: {prompts: 4, max_tokens: 4}
+    train: {steps: 2}
+YAML
+run run two.yaml --backend ref
+ok "a reward model trains a policy" [ "$status" -eq 0 ]
+run run two.yaml --backend ref -v --set align.reward_backend=cpu-blas --set output=two2
+ok "a backend of its own for the reward model" says "stage align: reward models on backend cpu-blas"
+scores() { sed 's/.*"objective\/scores":\([-+.0-9e]*\).*/\1/' "$1/align/metrics.jsonl" | tr '\n' ' '; }
+agree() { echo "$(scores two)$(scores two2)" | awk '{ d1 = $1 - $3; d2 = $2 - $4; exit !(NF == 4 && d1 * d1 < 1e-8 && d2 * d2 < 1e-8) }'; }
+ok "and the same scores" agree
+run run two.yaml --set align.reward_backend=cpu-blass --set output=two3
+ok "an unknown one is refused" says "two.yaml"
+ok "exits 2" refused 2
+run check two.yaml --set align.reward_backend=ref --set align.rewards="[{use: rule, kind: length}]"
+ok "one without reward models too" says "reward_backend: no reward of this stage has a model"
 done_testing
