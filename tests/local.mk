@@ -45,6 +45,7 @@ include tests/text/local.mk
 include tests/rewards/local.mk
 include tests/engine/local.mk
 include tests/backends/local.mk
+include tests/cuda-emu/local.mk
 include tests/bench/local.mk
 
 TESTS += tests/structure.sh

@@ -1,0 +1,42 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Ten steps each of SFT, a reward model, PPO, GRPO and DPO on the emulated GPU: losses and rewards are those of cpu-blas to 1e-4.
+set -u
+module=$top_builddir/tests/cuda-emu/cuda-emu.so
+[ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }
+runs=$top_builddir/tests/cuda-emu/runs
+# a module's file is named as its plugin
+rm -rf "$runs" && mkdir -p "$runs/modules/backends" && cp "$module" "$runs/modules/backends/cuda.so" &&
+    chmod -R go-w "$runs" || exit 1
+REIN_PLUGIN_PATH=$runs/modules:$top_builddir/modules
+export REIN_PLUGIN_PATH
+trap 'rm -rf "$runs"' EXIT
+echo 1..7
+n=0
+ok() {
+    n=$((n + 1))
+    if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
+}
+for backend in cpu-blas cuda; do
+    "$top_builddir/rein" run "$srcdir/tests/cuda-emu/pipeline.yaml" --threads 1 --backend $backend --set output="$runs/$backend" \
+        >"$runs/$backend.log" 2>&1
+    rc=$?
+    [ $rc -eq 0 ] || sed 's/^/# /' "$runs/$backend.log" | tail -n 5
+    ok $rc "the pipeline on $backend"
+done
+for stage in sft quality ppo grpo dpo; do
+    [ "$(wc -l <"$runs/cuda/$stage/metrics.jsonl")" -ge 10 ] &&
+        paste -d '\n' "$runs/cpu-blas/$stage/metrics.jsonl" "$runs/cuda/$stage/metrics.jsonl" | awk '
+    { for (rest = $0; match(rest, /"(loss|grad_norm|objective\/scores|objective\/kl|rewards\/[a-z]*)": *[-+0-9.e]+/);
+           rest = substr(rest, RSTART + RLENGTH)) {
+          split(substr(rest, RSTART, RLENGTH), pair, /": */)
+          if (NR % 2) { first[pair[1]] = pair[2]; continue }
+          d = first[pair[1]] - pair[2]; size = pair[2] < 0 ? -pair[2] : pair[2]; if (size < 1) size = 1
+          if (d < 0) d = -d
+          if (d / size > worst) worst = d / size
+          count++
+          if (d > 1e-4 * size) { print "# line " NR / 2 ": " pair[1] " is " pair[2] ", on cpu-blas " first[pair[1]]; bad = 1 }
+      } }
+    END { printf "# %d figures, largest difference %.1e\n", count, worst; exit bad || count < 20 }'
+    ok $? "$stage: the same losses and rewards"
+done
