@@ -2,7 +2,7 @@
 EXTRA_DIST += conf/autotools/m4/rein_curl.m4 conf/autotools/m4/rein_cuda.m4 conf/autotools/m4/rein_core_dir.m4
 EXTRA_DIST += LICENSE CONTRIBUTING.md bootstrap conf/packages.sh conf/build-folder.sh
 dist_doc_DATA = README.md NEWS.md conf/doc/architecture.md conf/doc/pipelines.md conf/doc/data.md conf/doc/models.md \
-	conf/doc/performance.md conf/doc/writing-plugins.md conf/doc/cuda.md
+	conf/doc/performance.md conf/doc/writing-plugins.md conf/doc/cuda.md conf/doc/cuda-emu.md
 dist_man_MANS = conf/doc/rein.1 conf/doc/rein-conform.1
 
 # The demo is installed whole, so that `$(pkgdatadir)/demo/demo.sh` runs without the source.
