@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The CUDA backend conforms on the emulated GPU; here the kernels that take seconds, in schedules.sh every one in four orders.
+# The CUDA backend conforms on the emulated GPU; here the kernels that take seconds, in schedules.sh every one in three orders.
 set -u
 module=$top_builddir/tests/cuda-emu/cuda-emu.so
 [ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every kernel of the CUDA backend conforms on the emulated GPU, in four orders of threads and blocks.
+# Every kernel of the CUDA backend conforms on the emulated GPU, in three orders of threads and blocks.
 set -u
 module=$top_builddir/tests/cuda-emu/cuda-emu.so
 [ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }
@@ -10,11 +10,10 @@ run() {
     REIN_EMU_SCHEDULE=$1 REIN_EMU_STREAMS=$2 "$top_builddir/rein-conform" backend "$module" >"$out/$1" 2>&1
     echo $? >"$out/$1.status"
 }
-# two at a time
-run forward lazy & run reverse random:5 & wait
-run interleaved eager & run random:11 lazy & wait
+run reverse random:5 & run interleaved eager & wait
+run random:11 lazy
 n=0
-for schedule in forward reverse interleaved random:11; do
+for schedule in reverse interleaved random:11; do
     n=$((n + 1))
     if [ "$(cat "$out/$schedule.status")" -eq 0 ] && [ "$(grep -c '^ok' "$out/$schedule")" -gt 40 ]; then
         echo "ok $n - $schedule"
