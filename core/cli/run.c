@@ -47,7 +47,6 @@ static int run(const struct command *self, int argc, char **argv) {
                  runner_check(&p, &how, &err) || session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
                  open_reward_backends(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
              ? -1 : 0;
-    plan_free(&plan);
     if (rc == 0) {
         log_info("backend %s: %s", s.backend->plugin->name,
                  s.backend->ops->describe ? s.backend->ops->describe(s.backend->dev) : "");
@@ -55,6 +54,7 @@ static int run(const struct command *self, int argc, char **argv) {
     }
     if (rc == 0)
         log_info("done: %s", p.output);
+    plan_free(&plan);
     pipeline_free(&p);
     session_close(&s);
     return rc ? cli_fail(&err) : 0;

@@ -359,16 +359,17 @@ int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, stru
     }
     for (size_t i = 0; rc == 0 && i < p->nstages; i++)
         rc = check_data(&w, &p->stages[i]);
-    for (struct origin *o = w.origins; o != NULL; o = o->next) {
+    for (struct origin *o = w.origins; o != NULL; o = o->next)
         config_free(&o->config);
-        tokenizer_free(o->tokenizer);
-    }
+    out->origins = w.origins;
     if (rc != 0)
         plan_free(out);
     return rc;
 }
 
 void plan_free(struct plan *plan) {
+    for (struct origin *o = plan->origins; o != NULL; o = o->next)
+        tokenizer_free(o->tokenizer);
     arena_free(&plan->arena);
     memset(plan, 0, sizeof(*plan));
 }

@@ -24,8 +24,10 @@ struct plan_stage {
     uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns */
     uint64_t work;              /* activations of the largest micro-batch and the sampling cache, estimated from above */
 };
+struct origin;
 struct plan {
     struct arena arena;
+    struct origin *origins;     /* the tokenizers that were read: while it is there, models that are opened take them over */
     struct plan_stage *stages;
     size_t nstages;
     const struct plan_stage *largest;

@@ -16,4 +16,5 @@ core_libcore_la_SOURCES += \
 	core/text/template_yaml.c core/text/template_yaml.h \
 	core/text/token_config.c core/text/token_config.h \
 	core/text/tokenizer.c core/text/tokenizer.h \
+	core/text/tokenizer_files.c core/text/tokenizer_files.h \
 	core/text/vocab.c core/text/vocab.h

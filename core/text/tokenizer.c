@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/tokenizer.h"
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "text/added.h"
@@ -12,12 +11,13 @@
 #include "text/postprocess.h"
 #include "text/pretokenize.h"
 #include "text/token_config.h"
+#include "text/tokenizer_files.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    LARGEST_FILE = 256 << 20,
     SPARE_IDS = 1 << 16, /* how far ids may run ahead of the number of tokens */
 };
 
@@ -42,8 +42,9 @@ struct tokenizer {
     struct arena strings;
     struct token_config config;
     int32_t bos, eos, pad;
-    char *json, *config_json;
-    size_t json_length, config_length;
+    struct tokenizer_files files;
+    unsigned users;         /* tokenizer_free()s to come */
+    struct tokenizer *next; /* of `living` */
 };
 
 /* ---- ids ---------------------------------------------------------------- */
@@ -166,9 +167,11 @@ static int resolve(struct tokenizer *t, struct error *err) {
     return 0;
 }
 
-static int parse_files(struct tokenizer *t, const char *name, const char *config_name, struct error *err) {
+static int parse_tokenizer(struct tokenizer *t, struct error *err) {
+    const char *name = t->files.path[FILE_TOKENIZER];
     json_error_t why;
-    json_t *root = json_loadb(t->json, t->json_length, JSON_REJECT_DUPLICATES, &why);
+    json_t *root =
+        json_loadb(t->files.text[FILE_TOKENIZER], t->files.length[FILE_TOKENIZER], JSON_REJECT_DUPLICATES, &why);
     int rc;
 
     if (root == NULL)
@@ -176,128 +179,121 @@ static int parse_files(struct tokenizer *t, const char *name, const char *config
                         "%s", why.text);
     rc = build(root, t, err);
     json_decref(root);
-    if (rc != 0)
-        return error_prefix(err, "%s", name);
-    if (t->config_json == NULL)
-        return 0;
-    return token_config_read(&t->config, t->config_json, t->config_length, config_name, err);
+    return rc != 0 ? error_prefix(err, "%s", name) : 0;
 }
 
-static struct tokenizer *new_tokenizer(struct error *err) {
-    struct tokenizer *t = mem_zeros(1, sizeof *t);
+/* The files beside tokenizer.json. chat_template.jinja replaces what tokenizer_config.json says, as in transformers. */
+static int parse_settings(struct tokenizer *t, struct error *err) {
+    const struct tokenizer_files *f = &t->files;
 
-    if (t == NULL) {
-        error_nomem(err, "a tokenizer");
-        return NULL;
+    for (int i = FILE_CONFIG; i <= FILE_SPECIAL; i++)
+        if (f->text[i] != NULL && token_config_read(&t->config, f->text[i], f->length[i], f->path[i], err) != 0)
+            return -1;
+    if (f->text[FILE_GENERATION] != NULL &&
+        token_config_generation(&t->config, f->text[FILE_GENERATION], f->length[FILE_GENERATION],
+                                f->path[FILE_GENERATION], err) != 0)
+        return -1;
+    if (f->text[FILE_TEMPLATE] == NULL)
+        return 0;
+    free(t->config.chat_template);
+    t->config.chat_template = mem_strndup(f->text[FILE_TEMPLATE], f->length[FILE_TEMPLATE]);
+    return t->config.chat_template == NULL ? error_nomem(err, "a chat template") : 0;
+}
+
+/* The models of a run mostly have one tokenizer, which takes longer to read than all else that is known about them:
+ * what was made of the same files is shared. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct tokenizer *living;
+
+static struct tokenizer *find_living(const struct tokenizer_files *files) {
+    struct tokenizer *t;
+
+    pthread_mutex_lock(&lock);
+    for (t = living; t != NULL && !tokenizer_files_same(&t->files, files); t = t->next)
+        ;
+    if (t != NULL)
+        t->users++;
+    pthread_mutex_unlock(&lock);
+    return t;
+}
+
+static void put_living(struct tokenizer *t) {
+    pthread_mutex_lock(&lock);
+    t->users = 1;
+    t->next = living;
+    living = t;
+    pthread_mutex_unlock(&lock);
+}
+
+/* True when nobody else has it. */
+static bool leave_living(struct tokenizer *t) {
+    struct tokenizer **at = &living;
+    bool last;
+
+    pthread_mutex_lock(&lock);
+    last = t->users == 0 || --t->users == 0; /* 0: never finished */
+    while (*at != NULL && *at != t)
+        at = &(*at)->next;
+    if (last && *at != NULL)
+        *at = t->next;
+    pthread_mutex_unlock(&lock);
+    return last;
+}
+
+/* Takes the files over. */
+static int tokenizer_make(struct tokenizer_files *files, const char *name, struct tokenizer **out, struct error *err) {
+    struct tokenizer *t = find_living(files);
+
+    *out = t;
+    if (t != NULL) {
+        tokenizer_files_free(files);
+        return 0;
     }
+    t = mem_zeros(1, sizeof *t);
+    if (t == NULL) {
+        tokenizer_files_free(files);
+        return error_nomem(err, "a tokenizer");
+    }
+    t->files = *files;
     token_config_init(&t->config);
     t->bos = t->eos = t->pad = -1;
-    return t;
+    if (parse_tokenizer(t, err) != 0 || parse_settings(t, err) != 0)
+        goto fail;
+    if (resolve(t, err) != 0) {
+        error_prefix(err, "%s", name);
+        goto fail;
+    }
+    put_living(t);
+    *out = t;
+    return 0;
+fail:
+    tokenizer_free(t);
+    return -1;
 }
 
 int tokenizer_parse(const char *json, size_t length, const char *config, size_t config_length, const char *name,
                     struct tokenizer **out, struct error *err) {
-    struct tokenizer *t = new_tokenizer(err);
-    int rc = -1;
+    struct tokenizer_files files = {0};
 
     *out = NULL;
-    if (t == NULL)
-        return -1;
-    t->json_length = length;
-    t->config_length = config == NULL ? 0 : config_length;
-    t->json = mem_strndup(json, length);
-    t->config_json = config == NULL ? NULL : mem_strndup(config, config_length);
-    if (t->json == NULL || (config != NULL && t->config_json == NULL))
-        error_nomem(err, "a tokenizer");
-    else
-        rc = parse_files(t, name, name, err);
-    if (rc == 0 && resolve(t, err) != 0)
-        rc = error_prefix(err, "%s", name);
-    if (rc != 0) {
-        tokenizer_free(t);
-        return -1;
-    }
-    *out = t;
-    return 0;
-}
-
-/* A file that need not be there: *text is NULL then. *path is to be freed in any case. */
-static int read_optional(const char *folder, const char *file, char **path, char **text, size_t *length,
-                         struct error *err) {
-    *text = NULL;
-    *path = file_join(folder, file);
-    if (*path == NULL)
-        return error_nomem(err, file);
-    if (!file_exists(*path))
-        return 0;
-    *text = file_read(*path, LARGEST_FILE, length, err);
-    return *text == NULL ? -1 : 0;
-}
-
-/* chat_template.jinja replaces what tokenizer_config.json says, as in transformers. */
-static int load_template(struct tokenizer *t, const char *folder, struct error *err) {
-    char *path, *text;
-    size_t length;
-    int rc = read_optional(folder, "chat_template.jinja", &path, &text, &length, err);
-
-    free(path);
-    if (rc != 0 || text == NULL)
-        return rc;
-    free(t->config.chat_template);
-    t->config.chat_template = text;
-    return 0;
-}
-
-static int load_rest(struct tokenizer *t, const char *folder, struct error *err) {
-    char *path, *text;
-    size_t length;
-    int rc = read_optional(folder, "special_tokens_map.json", &path, &text, &length, err);
-
-    if (rc == 0 && text != NULL)
-        rc = token_config_read(&t->config, text, length, path, err);
-    free(text);
-    free(path);
-    if (rc != 0)
-        return rc;
-    rc = read_optional(folder, "generation_config.json", &path, &text, &length, err);
-    if (rc == 0 && text != NULL)
-        rc = token_config_generation(&t->config, text, length, path, err);
-    free(text);
-    free(path);
-    return rc == 0 ? load_template(t, folder, err) : rc;
+    if (tokenizer_files_copy(json, length, config, config_length, name, &files, err) == 0)
+        return tokenizer_make(&files, name, out, err);
+    tokenizer_files_free(&files);
+    return -1;
 }
 
 int tokenizer_load(const char *folder, struct tokenizer **out, struct error *err) {
-    struct tokenizer *t = new_tokenizer(err);
-    char *path = NULL, *config_path = NULL;
-    int rc = -1;
+    struct tokenizer_files files = {0};
 
     *out = NULL;
-    if (t == NULL)
-        return -1;
-    path = file_join(folder, "tokenizer.json");
-    if (path == NULL)
-        error_nomem(err, "a tokenizer");
-    else if ((t->json = file_read(path, LARGEST_FILE, &t->json_length, err)) != NULL)
-        rc = read_optional(folder, "tokenizer_config.json", &config_path, &t->config_json, &t->config_length, err);
-    if (rc == 0)
-        rc = parse_files(t, path, config_path, err);
-    if (rc == 0)
-        rc = load_rest(t, folder, err);
-    if (rc == 0 && resolve(t, err) != 0)
-        rc = error_prefix(err, "%s", folder);
-    free(path);
-    free(config_path);
-    if (rc != 0) {
-        tokenizer_free(t);
-        return -1;
-    }
-    *out = t;
-    return 0;
+    if (tokenizer_files_read(folder, &files, err) == 0)
+        return tokenizer_make(&files, folder, out, err);
+    tokenizer_files_free(&files);
+    return -1;
 }
 
 void tokenizer_free(struct tokenizer *t) {
-    if (t == NULL)
+    if (t == NULL || !leave_living(t))
         return;
     bpe_free(t->model);
     normalizer_free(t->normalizer);
@@ -311,8 +307,7 @@ void tokenizer_free(struct tokenizer *t) {
     buffer_free(&t->bytes);
     arena_free(&t->strings);
     token_config_free(&t->config);
-    free(t->json);
-    free(t->config_json);
+    tokenizer_files_free(&t->files);
     free(t);
 }
 
@@ -465,8 +460,8 @@ size_t tokenizer_prefix(const struct tokenizer *t, const int32_t **ids) {
 }
 
 const char *tokenizer_json(const struct tokenizer *t, size_t *length) {
-    *length = t->json_length;
-    return t->json;
+    *length = t->files.length[FILE_TOKENIZER];
+    return t->files.text[FILE_TOKENIZER];
 }
 
 bool tokenizer_same(const struct tokenizer *a, const struct tokenizer *b) {
@@ -481,8 +476,8 @@ bool tokenizer_same(const struct tokenizer *a, const struct tokenizer *b) {
 }
 
 const char *tokenizer_config_json(const struct tokenizer *t, size_t *length) {
-    *length = t->config_length;
-    return t->config_json;
+    *length = t->files.length[FILE_CONFIG];
+    return t->files.text[FILE_CONFIG];
 }
 
 const char *tokenizer_chat_template(const struct tokenizer *t) {

@@ -33,6 +33,7 @@ int tokenizer_load(const char *folder, struct tokenizer **out, struct error *err
  * NULL. `name` is used in messages. */
 int tokenizer_parse(const char *json, size_t length, const char *config, size_t config_length, const char *name,
                     struct tokenizer **out, struct error *err);
+/* Each call of the two above needs one; what was made of the same files is one tokenizer underneath. */
 void tokenizer_free(struct tokenizer *t);
 
 /* The text of tokenizer.json / tokenizer_config.json as read, to be written beside a saved model;
