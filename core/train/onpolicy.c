@@ -158,6 +158,7 @@ static void choose_prompts(struct run *r, uint32_t *units, uint32_t count) {
 
 static int next_rollout(struct onpolicy *o, struct error *err) {
     struct run *r = o->run;
+    const double began = run_clock();
     const uint32_t count = (uint32_t)r->stage->rollout.prompts;
     uint32_t *units = mem_array(count, sizeof(*units));
     struct rollout x = {0};
@@ -185,6 +186,7 @@ static int next_rollout(struct onpolicy *o, struct error *err) {
     r->at.sampled = 1;
     r->at.epoch = r->at.minibatch = 0;
     r->at.episodes += o->rows;
+    r->rollout_time = run_clock() - began;
     rc = 0;
 out:
     rollout_free(&x);

@@ -250,6 +250,8 @@ static int report_step(struct run *r, const struct run_step *what, double factor
     if (r->at.skipped > 0)
         add(&v, "skipped_updates", (double)r->at.skipped);
     add(&v, "step_time", seconds);
+    if (r->rollout_time > 0)
+        add(&v, "rollout_time", r->rollout_time);
     add(&v, "tokens_per_second", seconds > 0 ? (double)x->tokens / seconds : 0);
     return sink->step(sink->ctx, r->at.step, 0, v.list, v.count, err);
 }

@@ -37,6 +37,7 @@ struct run {
     struct step step;
     struct step_result result;
     struct metrics rollout_metrics; /* of prepare(), repeated on each step of a rollout */
+    double rollout_time;            /* seconds that sampling and scoring it took; since this process began, 0 before */
     uint64_t total, warmup;
     uint32_t epochs, micro;
     double lr, temperature;

@@ -13,4 +13,4 @@ soak: all
 	@grep '^#' tests/demo/demo_holds.log
 
 mostlyclean-local:
-	-rm -rf demo-runs
+	-rm -rf demo-runs bench.out
