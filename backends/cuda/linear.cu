@@ -252,7 +252,7 @@ extern "C" rein_status cuda_linear_dw(void *dev, const struct rein_linear_dw *a)
     q.a_t = true;
     q.accumulate = true;
     q.c = a->dw;
-    rc = blas_product(d, &q);
+    rc = a->dw ? blas_product(d, &q) : REIN_OK;
     return rc || !a->dbias ? rc : column_sums(d, a->dy, a->m, a->rows, a->lddy, a->dbias);
 }
 
