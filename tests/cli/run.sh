@@ -261,11 +261,11 @@ run run two.yaml --backend ref
 ok "a reward model trains a policy" [ "$status" -eq 0 ]
 run run two.yaml --backend ref -v --set align.reward_backend=cpu-blas --set output=two2
 ok "a backend of its own for the reward model" says "stage align: reward models on backend cpu-blas"
-scores() { sed 's/.*"objective\/scores":\([-+.0-9e]*\).*/\1/' "$1/align/metrics.jsonl" | tr '\n' ' '; }
+scores() { sed -n 's/.*"objective\/scores":\([-+.0-9e]*\).*/\1/p' "$1/align/metrics.jsonl" | tr '\n' ' '; }
 agree() { echo "$(scores two)$(scores two2)" | awk '{ d1 = $1 - $3; d2 = $2 - $4; exit !(NF == 4 && d1 * d1 < 1e-8 && d2 * d2 < 1e-8) }'; }
 ok "and the same scores" agree
 run run two.yaml --set align.reward_backend=cpu-blass --set output=two3
-ok "an unknown one is refused" says "two.yaml"
+ok "an unknown one is refused" says "there is no backend 'cpu-blass' (did you mean 'cpu-blas'?)"
 ok "exits 2" refused 2
 run check two.yaml --set align.reward_backend=ref --set align.rewards="[{use: rule, kind: length}]"
 ok "one without reward models too" says "reward_backend: no reward of this stage has a model"
