@@ -3,7 +3,7 @@ LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/conf/autotools/aux/t
 SH_LOG_DRIVER = $(LOG_DRIVER)
 TEST_EXTENSIONS = .sh
 AM_TESTS_ENVIRONMENT = top_builddir=$(abs_top_builddir); srcdir=$(abs_top_srcdir); \
-	ASAN_OPTIONS=detect_leaks=1:$$ASAN_OPTIONS; OPENBLAS_NUM_THREADS=1; CK_FORK=no; OMP_WAIT_POLICY=passive; \
+	ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:$$ASAN_OPTIONS; OPENBLAS_NUM_THREADS=1; CK_FORK=no; OMP_WAIT_POLICY=passive; \
 	REIN_PLUGIN_PATH=$(abs_top_builddir)/modules; \
 	export top_builddir srcdir ASAN_OPTIONS OPENBLAS_NUM_THREADS CK_FORK OMP_WAIT_POLICY REIN_PLUGIN_PATH;
 
