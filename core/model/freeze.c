@@ -142,16 +142,20 @@ int trunk_freeze(struct trunk *t, const struct model_source *source, size_t *whi
     return some || head ? 0 : error_input(err, "freeze: nothing is left to train");
 }
 
+void trunk_unplan(struct trunk *t) {
+    for (size_t i = 0; i < t->nparams; i++)
+        param_free(NULL, t->params[i]);
+    free(t->params);
+    free(t->layers);
+}
+
 int model_check_freeze(const struct model_config *c, const struct model_source *source, size_t *which,
                        struct error *err) {
-    struct trunk t = {.references = 2, .config = *c}; /* a borrowed configuration, so not trunk_release */
+    struct trunk t = {.config = *c};
     int rc;
 
     *which = source->nfreeze;
     rc = weights_plan(&t, source->head == MODEL_LM, err) || trunk_freeze(&t, source, which, err) ? -1 : 0;
-    for (size_t i = 0; i < t.nparams; i++)
-        param_free(NULL, t.params[i]);
-    free(t.params);
-    free(t.layers);
+    trunk_unplan(&t);
     return rc;
 }

@@ -493,17 +493,32 @@ void model_touch(struct model *m) {
             model_param(m, i)->w.generation++;
 }
 
-void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
-                    struct model_memory *out) {
-    uint64_t parameters = config_parameters(c);
-    struct work_bytes work;
+static void count_param(const struct model_param *p, bool trainable, uint32_t in_file, uint32_t dtype,
+                        struct model_memory *out) {
+    const uint64_t n = param_count(p), width = dtype_width(param_dtype(p, in_file, trainable, dtype));
 
-    if (head != MODEL_LM && !c->tied && c->labels == 0) /* a classifier's config has none to count */
-        parameters -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
-    if (head != MODEL_LM)
-        parameters += (uint64_t)c->hidden;
-    out->weights = parameters * (trainable || !c->dtype ? 4 : dtype_width(c->dtype));
-    out->training = trainable ? parameters * 12 : 0; /* gradient and AdamW's two moments */
-    work = work_bytes(c, tokens, trainable ? KEEP_ALL : KEEP_NOTHING);
-    out->activations = work.kept > UINT64_MAX - work.scratch ? UINT64_MAX : work.kept + work.scratch;
+    out->parameters += n;
+    out->weights += n * width;
+    if (!trainable || p->frozen)
+        return;
+    out->trained += n;
+    out->training += n * (width == 4 ? 12 : 16);
+    out->moments += n * 8;
+}
+
+int model_estimate(const struct model_config *c, const struct model_source *source, struct model_memory *out,
+                   struct error *err) {
+    const uint32_t in_file = c->dtype && !source->random ? c->dtype : REIN_F32;
+    const struct model_param head = {.w = {.rows = 1, .cols = c->hidden}, .decay = true};
+    struct trunk t = {.config = *c, .trainable = source->trainable};
+    size_t unused;
+    int rc = weights_plan(&t, source->head == MODEL_LM, err) || trunk_freeze(&t, source, &unused, err) ? -1 : 0;
+
+    *out = (struct model_memory){0};
+    for (size_t i = 0; i < t.nparams; i++)
+        count_param(t.params[i], t.trainable, in_file, source->dtype, out);
+    if (source->head != MODEL_LM)
+        count_param(&head, source->trainable, in_file, 0, out);
+    trunk_unplan(&t);
+    return rc;
 }

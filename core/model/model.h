@@ -127,12 +127,13 @@ int model_save_merged(const struct model *m, const char *folder, const uint8_t *
 /* Has the model in these files a score head? `base`: as model_source's. */
 int model_has_score(const char *path, const char *base, bool *has, struct error *err);
 
-/* Estimate before anything is loaded, bytes: weights, gradients and optimiser state, activations for `tokens` tokens kept. */
+/* Before anything is loaded: parameters, those that train, and bytes of weights, of what training adds to them (gradients,
+ * AdamW's two moments of float32, masters), and of AdamW's moments alone. A head counts as one. */
 struct model_memory {
-    uint64_t weights, training, activations;
+    uint64_t parameters, trained, weights, training, moments;
 };
-void model_estimate(const struct model_config *c, enum model_head head, bool trainable, uint64_t tokens,
-                    struct model_memory *out);
+int model_estimate(const struct model_config *c, const struct model_source *source, struct model_memory *out,
+                   struct error *err);
 /* How many score heads model_open would give it. `c`: as model_check found it. */
 uint32_t model_source_heads(const struct model_source *source, const struct model_config *c);
 

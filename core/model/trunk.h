@@ -57,6 +57,8 @@ int trunk_freeze(struct trunk *t, const struct model_source *source, size_t *whi
 /* Is its score or value head frozen? */
 bool freeze_names_head(const struct model_source *source);
 
+/* Of a trunk whose configuration is borrowed, and which was only planned. */
+void trunk_unplan(struct trunk *t);
 void trunk_release(struct trunk *t); /* frees it with the last reference */
 /* *out [vocabulary] marks the ids past the tokenizer's last token, which a padded vocabulary has; NULL when there are
  * none. free() it. */

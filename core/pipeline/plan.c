@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline/plan.h"
 
-#include "base/file.h"
 #include "base/log.h"
+#include "base/mempeak.h"
 #include "model/lora.h"
 #include "model/transformer.h"
 #include "pipeline/columns.h"
@@ -156,14 +156,14 @@ static int check_lengths(struct planner *w, const struct stage *s, const struct 
 
 /* ---- how much --------------------------------------------------------------------------------- */
 
-/* The model among the stage's rewards that is read from the same files, or NULL. */
+/* The frozen model of the stage that is read from the same files and held in the same way, or NULL. */
 static const char *trunk_before(const struct plan_stage *ps, const struct model_use *use) {
     for (size_t i = 0; i < ps->nmodels; i++) {
-        const struct plan_model *m = &ps->models[i];
+        const struct model_source *a = &ps->models[i].use->source, *b = &use->source;
 
-        if (m->reward && use->source.head == MODEL_SCORE && !use->source.trainable && !use->source.random &&
-            !m->use->source.random && strcmp(m->use->source.path, use->source.path) == 0)
-            return m->use->from;
+        if (!a->trainable && !b->trainable && !a->random && !b->random && a->dtype == b->dtype && !ps->models[i].with &&
+            (a->head == MODEL_LM || b->head != MODEL_LM) && strcmp(a->path, b->path) == 0)
+            return ps->models[i].use->from;
     }
     return NULL;
 }
@@ -194,10 +194,12 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
     struct plan_model *m = &ps->models[ps->nmodels];
     const bool adapted = lora_trains(w->p, use);
     const struct lora_options *lora = adapted ? adapter_options(w, use) : NULL;
-    const bool whole = use->source.trainable && !adapted;
-    struct model_memory memory;
+    struct model_source source = use->source;
     bool unused;
 
+    if (check_head(w, ps->stage, use, o) != 0)
+        return -1;
+    source.trainable = source.trainable && !adapted; /* an adapter's trunk is frozen */
     m->role = role;
     m->reward = strcmp(role, "reward") == 0;
     m->use = use;
@@ -213,81 +215,93 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
     if (m->with) {
         m->parameters = (uint64_t)o->config.hidden * m->heads;
         m->bytes = m->parameters * (use->share ? 16 : 4);
+    } else if (model_estimate(&o->config, &source, &m->memory, w->err) != 0) {
+        return -1;
     } else {
-        model_estimate(&o->config, use->source.head, whole, 0, &memory);
-        m->parameters = config_parameters(&o->config);
+        m->parameters = m->memory.parameters;
+        m->bytes = m->memory.weights + m->memory.training;
         if (use->source.head != MODEL_LM) {
-            m->parameters -= o->config.tied || o->config.labels > 0
-                                 ? 0 : (uint64_t)o->config.vocabulary * (uint64_t)o->config.hidden;
-            m->parameters += (uint64_t)o->config.hidden * m->heads;
+            const uint64_t more = (uint64_t)o->config.hidden * (m->heads - 1);
+
+            m->parameters += more;
+            m->bytes += more * (use->source.trainable ? 16 : 4);
         }
-        m->bytes = memory.weights + memory.training;
     }
     if (lora)
         m->bytes += lora_parameters(lora, &o->config) * (use->source.trainable ? 16 : 4);
     if (use == &ps->stage->model && ps->stage->train.ema > 0)
-        m->bytes += 4 * m->parameters;
+        m->bytes += 4 * m->memory.trained;
     ps->nmodels++;
     if (!m->early)
         ps->bytes += m->bytes;
-    return check_head(w, ps->stage, use, o);
+    return 0;
 }
 
-/* What an early reference takes beyond the optimiser's two moments (of the three parts of training), which come after it. */
-static void add_early(struct plan_stage *ps, const struct origin *policy) {
-    struct model_memory memory;
-    uint64_t moments;
+/* What an early reference takes beyond the optimiser's two moments, which come after it. */
+static void add_early(struct plan_stage *ps) {
+    const uint64_t moments = ps->models[0].memory.moments;
 
-    model_estimate(&policy->config, ps->stage->model.source.head, true, 0, &memory);
-    moments = memory.training / 3 * 2;
     for (size_t i = 0; i < ps->nmodels; i++)
         if (ps->models[i].early && ps->models[i].bytes > moments)
             ps->bytes += ps->models[i].bytes - moments;
 }
 
-/* The longest line of a file, in bytes; 0 when it is compressed or cannot be read. */
-static uint64_t longest_line(const char *path) {
-    struct file_map map;
-    uint64_t longest = 0;
-
-    if (file_map_open(path, &map, NULL) != 0)
-        return 0;
-    if (map.length < 2 || map.data[0] != 0x1f || map.data[1] != 0x8b) {
-        for (size_t at = 0; at < map.length;) {
-            const unsigned char *end = memchr(map.data + at, '\n', map.length - at);
-            const size_t length = end ? (size_t)(end - map.data) - at : map.length - at;
-            longest = length > longest ? length : longest;
-            at += length + 1;
-        }
-    }
-    file_map_close(&map);
-    return longest;
+static uint64_t largest(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
 }
 
-/* Tokens of the longest row, estimated from above: a token of text seldom has fewer than two bytes of JSON. */
-static uint64_t longest_row(const struct stage *s, const struct model_config *c) {
-    const uint64_t most = (uint64_t)(s->data.max_length ? s->data.max_length : c->positions);
-    const uint64_t bytes = longest_line(s->train_path);
+/* What a rollout takes of the scratch: keys and values, and a pass over prompts (model/sampler.c). */
+static uint64_t sampling(const struct stage *s, const struct model_config *c, const struct stage_extent *e,
+                         uint64_t limit) {
+    enum { PREFILL = 1024 };
+    const uint64_t all = (uint64_t)(s->rollout.prompts * s->rollout.group), wish = (uint64_t)s->rollout.slots;
+    const uint64_t slots = wish && wish < all ? wish : all, prompts = (uint64_t)s->rollout.prompts;
+    const uint64_t places = slots < prompts ? slots : prompts, most = (uint64_t)2 << 30;
+    const uint64_t rows = places * e->prompt + slots * limit;
+    const uint64_t cache = rows * 8 * (uint64_t)(c->layers * c->kv_heads * c->head_dim);
+    const uint64_t together = prompts * e->prompt < PREFILL ? prompts * e->prompt : largest(PREFILL, e->prompt);
 
-    return bytes == 0 || bytes / 2 > most ? most : bytes / 2 + 1;
+    return (!wish && cache > most ? most : cache) + (places + slots) * (uint64_t)c->hidden * 4 +
+           work_bytes(c, largest(together, slots), KEEP_NOTHING).scratch;
 }
 
-static void add_work(struct plan_stage *ps, const struct origin *o) {
+/* Of one pass's heads: rows gathered, their gradients, and a few numbers each. */
+static uint64_t head_rows(const struct model_config *c, uint64_t n) {
+    return n * (2 * (uint64_t)c->hidden + 6) * 4;
+}
+
+static enum keep keep_of(const struct model_use *use) {
+    return use->checkpointing ? KEEP_INPUTS : KEEP_ALL;
+}
+
+static void add_work(struct plan_stage *ps, const struct origin *o, const struct origin *critic,
+                     const struct stage_extent *e) {
+    enum { SCORED_TOKENS = 4096 };
     const struct stage *s = ps->stage;
     const struct model_config *c = &o->config;
-    const uint64_t micro = (uint64_t)s->train.micro_batch, row = longest_row(s, c);
-    struct work_bytes memory;
-    uint64_t length = row;
+    const struct work_bytes actor = work_bytes(c, e->tokens, keep_of(&s->model));
+    uint64_t scratch = largest(actor.scratch, work_bytes(c, e->tokens, KEEP_NOTHING).scratch);
 
-    if (s->on_policy) {
-        const uint64_t all = (uint64_t)(s->rollout.prompts * s->rollout.group), slots = (uint64_t)s->rollout.slots;
-        length = row + (uint64_t)s->rollout.max_tokens;
-        length = length > (uint64_t)c->positions ? (uint64_t)c->positions : length;
-        /* keys and values, each 4 bytes */
-        ps->work += (slots && slots < all ? slots : all) * length * 8 * (uint64_t)(c->layers * c->kv_heads * c->head_dim);
+    ps->work = actor.kept + head_rows(c, e->targets);
+    if (s->reference.present && stage_keeps_reference(s))
+        ps->work += head_rows(c, e->targets);
+    if (critic) {
+        const struct work_bytes pass = work_bytes(&critic->config, e->tokens, keep_of(&s->critic));
+
+        ps->work += (s->critic.share ? 0 : pass.kept) + head_rows(&critic->config, e->targets);
+        scratch = largest(scratch, pass.scratch);
     }
-    memory = work_bytes(c, micro * length, s->model.checkpointing ? KEEP_INPUTS : KEEP_ALL);
-    ps->work += memory.kept + memory.scratch;
+    for (size_t i = 0; i < s->nalgorithms; i++)
+        if (s->algorithms[i].needs.data == REIN_DATA_PROMPTS) {
+            const uint64_t limit = stage_max_tokens(s, i), all = (uint64_t)(s->rollout.prompts * s->rollout.group);
+
+            scratch = largest(scratch, sampling(s, c, e, limit));
+            if (s->nscored > 0 && all * (e->prompt + limit) < SCORED_TOKENS)
+                scratch = largest(scratch, work_bytes(c, all * (e->prompt + limit), KEEP_NOTHING).scratch);
+            else if (s->nscored > 0)
+                scratch = largest(scratch, work_bytes(c, SCORED_TOKENS + e->prompt + limit, KEEP_NOTHING).scratch);
+        }
+    ps->work += scratch;
 }
 
 static int check_fits(struct planner *w, const struct plan_stage *ps) {
@@ -296,9 +310,6 @@ static int check_fits(struct planner *w, const struct plan_stage *ps) {
     if (ps->bytes > w->limit)
         return node_error(ps->stage->node, w->err, "stage '%s': its models take %.1f GB, and there are %.1f GB of memory",
                           ps->stage->name, (double)ps->bytes / gb, (double)w->limit / gb);
-    if (ps->bytes + ps->work > w->limit)
-        log_warn("stage '%s' may need %.1f GB, and there are %.1f GB of memory: a smaller train.micro_batch takes less",
-                 ps->stage->name, (double)(ps->bytes + ps->work) / gb, (double)w->limit / gb);
     return 0;
 }
 
@@ -314,12 +325,11 @@ static int plan_stage(struct planner *w, const struct stage *s, struct plan_stag
     if (find_origin(w, &s->model, &policy) != 0 || add_model(w, ps, "model", &s->model, policy) != 0 ||
         check_lengths(w, s, &policy->config) != 0)
         return -1;
-    add_work(ps, policy);
     if (s->reference.present) {
         if (find_origin(w, &s->reference, &other) != 0 || add_model(w, ps, "reference", &s->reference, other) != 0 ||
             check_vocabulary(w, s, "reference", &s->reference, other, policy) != 0)
             return -1;
-        add_early(ps, policy);
+        add_early(ps);
     }
     if (s->critic.present) {
         if (find_origin(w, s->critic.share ? &s->model : &s->critic, &other) != 0 ||
@@ -334,12 +344,32 @@ static int plan_stage(struct planner *w, const struct stage *s, struct plan_stag
     return check_fits(w, ps);
 }
 
-static int check_data(struct planner *w, const struct stage *s) {
-    const struct origin *o;
+static int check_data(struct planner *w, const struct stage *s, struct plan_stage *ps) {
+    const uint64_t seed = s->train.seed < 0 ? w->p->seed : (uint64_t)s->train.seed;
+    const struct origin *o, *critic = NULL;
+    struct stage_extent extent;
 
-    if (find_origin(w, &s->model, &o) != 0)
+    if (find_origin(w, &s->model, &o) != 0 ||
+        (s->critic.present && find_origin(w, s->critic.share ? &s->model : &s->critic, &critic) != 0) ||
+        stage_check_data(s, &o->config, o->tokenizer, seed, &extent, w->err) != 0 || columns_check(s, w->err) != 0)
         return -1;
-    return stage_check_data(s, &o->config, o->tokenizer, w->err) || columns_check(s, w->err) ? -1 : 0;
+    add_work(ps, o, critic, &extent);
+    return 0;
+}
+
+/* What each stage takes is known: the largest, and whether it fits. */
+static void find_largest(struct plan *plan, uint64_t limit) {
+    plan->program = mempeak();
+    for (size_t i = 0; i < plan->nstages; i++) {
+        const struct plan_stage *ps = &plan->stages[i];
+        const uint64_t bytes = plan_bytes(plan, ps);
+
+        if (plan->largest == NULL || bytes > plan_bytes(plan, plan->largest))
+            plan->largest = ps;
+        if (bytes > limit)
+            log_warn("stage '%s' may need %.1f GB, and there are %.1f GB of memory: a smaller train.micro_batch takes less",
+                     ps->stage->name, (double)bytes / 1e9, (double)limit / 1e9);
+    }
 }
 
 int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, struct error *err) {
@@ -352,13 +382,12 @@ int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, stru
         return error_nomem(err, "plan");
     for (size_t i = 0; rc == 0 && i < p->nstages; i++) {
         rc = plan_stage(&w, &p->stages[i], &out->stages[i]);
-        if (out->largest == NULL ||
-            out->stages[i].bytes + out->stages[i].work > out->largest->bytes + out->largest->work)
-            out->largest = &out->stages[i];
         out->nstages = i + 1;
     }
     for (size_t i = 0; rc == 0 && i < p->nstages; i++)
-        rc = check_data(&w, &p->stages[i]);
+        rc = check_data(&w, &p->stages[i], &out->stages[i]);
+    if (rc == 0)
+        find_largest(out, limit);
     for (struct origin *o = w.origins; o != NULL; o = o->next)
         config_free(&o->config);
     out->origins = w.origins;

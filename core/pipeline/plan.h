@@ -15,14 +15,15 @@ struct plan_model {
     const char *with;           /* the model whose trunk it is a head on; NULL: it has its own */
     uint32_t heads;             /* score heads: members of an ensemble */
     uint64_t parameters;
-    uint64_t bytes;             /* weights, gradients, optimiser's state */
+    uint64_t bytes;             /* weights (mapped ones too), gradients, optimiser's state */
+    struct model_memory memory; /* zero when it is on another's trunk */
 };
 struct plan_stage {
     const struct stage *stage;
     struct plan_model *models;
     size_t nmodels;
     uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns */
-    uint64_t work;              /* activations of the largest micro-batch and the sampling cache, estimated from above */
+    uint64_t work;              /* of the largest micro-batch in the order of the run, or of rollouts at their longest */
 };
 struct origin;
 struct plan {
@@ -31,7 +32,13 @@ struct plan {
     struct plan_stage *stages;
     size_t nstages;
     const struct plan_stage *largest;
+    uint64_t program;           /* the program, its plugins, tokenizers and data: what this process took to find out */
 };
+
+/* All that a stage takes. */
+static inline uint64_t plan_bytes(const struct plan *plan, const struct plan_stage *s) {
+    return plan->program + s->bytes + s->work;
+}
 
 /* Reads every configuration and tokenizer, checks the tensors' names and shapes and all the data, and adds up; no weight
  * is read. Refuses a stage whose models alone exceed `limit` bytes, warns when the work does. */

@@ -54,12 +54,14 @@ void plan_print(const struct plan *plan, uint64_t limit, struct buffer *out) {
                 buffer_text(out, "  the reference reads the data once, before the first step, and is let go\n");
         buffer_text(out, "  memory     ");
         buffer_bytes(out, ps->bytes);
-        buffer_text(out, " of models, at most about ");
+        buffer_text(out, " of models, about ");
         buffer_bytes(out, ps->work);
-        buffer_text(out, " of work\n");
+        buffer_text(out, " of work, ");
+        buffer_bytes(out, plan->program);
+        buffer_text(out, " of program and data\n");
     }
-    buffer_text(out, "At most about ");
-    buffer_bytes(out, plan->largest->bytes + plan->largest->work);
+    buffer_text(out, "About ");
+    buffer_bytes(out, plan_bytes(plan, plan->largest));
     buffer_printf(out, " at once, in %s", plan->largest->stage->name);
     if (limit != UINT64_MAX) {
         buffer_text(out, "; this machine has ");
@@ -103,11 +105,12 @@ void plan_json(const struct plan *plan, const struct pipeline *p, uint64_t limit
             buffer_text(out, m ? ", " : "");
             json_model(&ps->models[m], out);
         }
-        buffer_printf(out, "], \"model_bytes\": %llu, \"work_bytes\": %llu}", (unsigned long long)ps->bytes,
-                      (unsigned long long)ps->work);
+        buffer_printf(out, "], \"model_bytes\": %llu, \"work_bytes\": %llu, \"peak_bytes\": %llu}",
+                      (unsigned long long)ps->bytes, (unsigned long long)ps->work,
+                      (unsigned long long)plan_bytes(plan, ps));
     }
     buffer_printf(out, "], \"peak_bytes\": %llu, \"memory_bytes\": ",
-                  (unsigned long long)(plan->largest->bytes + plan->largest->work));
+                  (unsigned long long)plan_bytes(plan, plan->largest));
     if (limit == UINT64_MAX)
         buffer_text(out, "null}\n");
     else

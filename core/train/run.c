@@ -91,8 +91,7 @@ static int open_data(struct run *r, struct error *err) {
     const struct stage *s = r->stage;
 
     for (size_t i = 0; i < r->count; i++) {
-        /* data sets of a mixed loss are shuffled apart */
-        const uint64_t seed = r->env->seed + 0x9E3779B97F4A7C15ull * i;
+        const uint64_t seed = r->env->seed + DATA_SEED_STEP * i;
         const bool prompts = s->on_policy && i == r->main;
 
         if (open_one_data(r, i, data_path(s, &s->algorithms[i]), &r->data[i], &r->samples[i], err) != 0)
@@ -106,18 +105,6 @@ static int open_data(struct run *r, struct error *err) {
     return 0;
 }
 
-/* Units computed at once: all of a step, unless told otherwise. */
-static uint32_t micro_of(const struct stage *s) {
-    const int64_t rollout = s->rollout.prompts * s->rollout.group;
-    int64_t micro = s->train.micro_batch;
-
-    if (micro == 0 && !s->on_policy)
-        micro = s->train.batch;
-    else if (micro == 0)
-        micro = s->train.minibatch > 0 ? s->train.minibatch : rollout;
-    return micro < INT32_MAX ? (uint32_t)micro : INT32_MAX;
-}
-
 static int settle_steps(struct run *r, struct error *err) {
     const struct stage *s = r->stage;
 
@@ -125,7 +112,7 @@ static int settle_steps(struct run *r, struct error *err) {
         return error_input(err, "stage %s: train.steps is needed: the model samples its data, which has no end", s->name);
     r->total = s->train.steps > 0 ? (uint64_t)s->train.steps : r->epochs * order_steps(&r->orders[r->main]);
     r->warmup = schedule_warmup(s->train.warmup, r->total);
-    r->micro = micro_of(s);
+    r->micro = data_micro(s);
     return 0;
 }
 

@@ -113,8 +113,13 @@ bool stage_done(const struct stage *s) {
     return done;
 }
 
-int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, struct error *err) {
-    return data_check(s, c, t, err);
+uint32_t stage_max_tokens(const struct stage *s, size_t algorithm) {
+    return data_max_tokens(s, &s->algorithms[algorithm].needs);
+}
+
+int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, uint64_t seed,
+                     struct stage_extent *extent, struct error *err) {
+    return data_check(s, c, t, seed, extent, err);
 }
 
 int stage_run(struct stage *s, const struct stage_env *env, struct error *err) {

@@ -144,7 +144,16 @@ int stage_run(struct stage *s, const struct stage_env *env, struct error *err);
 bool stage_keeps_reference(const struct stage *s);
 /* True when <output>/model is complete: a resumed run skips the stage. */
 bool stage_done(const struct stage *s);
-/* Checks the data against the models without running anything: file:line of every refusal. `context` in tokens. */
-int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, struct error *err);
+/* How much goes through the models at once. */
+struct stage_extent {
+    uint64_t tokens;               /* of the largest micro-batch of given data, or of rollouts whose completions are all as
+                                      long as they may be; what its rows begin with alike counts once */
+    uint64_t targets;              /* of those: predicted */
+    uint64_t prompt;               /* longest prompt of a rollout */
+};
+uint32_t stage_max_tokens(const struct stage *s, size_t algorithm); /* of its completions */
+/* Checks the data against the models without running anything: file:line of every refusal. */
+int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, uint64_t seed,
+                     struct stage_extent *extent, struct error *err);
 
 #endif

@@ -224,7 +224,7 @@ START_TEST(tied_embeddings_are_one) {
             ck_assert(model_param(m, k) != p);
     }
     ck_assert_uint_eq(embeddings, c->tied || score ? 1 : 2);
-    model_estimate(c, model_head(m), true, 64, &memory);
+    must(model_estimate(c, &(struct model_source){.head = model_head(m), .trainable = true}, &memory, &err), &err);
     ck_assert_uint_eq(memory.weights, 4 * count);
     ck_assert_uint_eq(memory.training, 12 * count);
     if (!score)

@@ -48,6 +48,7 @@ EXTRA_DIST += tests/golden/generate_engine.py tests/golden/engine.json
 EXTRA_DIST += tests/engine/commands.sh tests/engine/cpu_blas.sh tests/peer/transformers_compare.py \
 	tests/peer/transformers_families.py
 TESTS += tests/engine/commands.sh tests/engine/cpu_blas.sh
+EXTRA_DIST += tests/peer/memory_estimate.py
 EXTRA_DIST += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh tests/engine/cpu_blas_memory.sh
 TESTS += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh tests/engine/cpu_blas_memory.sh
 EXTRA_DIST += tests/engine/cpu_blas_sharing.sh
