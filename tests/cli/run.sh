@@ -34,7 +34,7 @@ nothing_left() { [ ! -e result ]; }
 run check p.yaml
 ok "check passes" [ "$status" -eq 0 ]
 ok "check tells the model of each stage" prints "  model      one "
-ok "check tells the memory" prints "At most about"
+ok "check tells the memory" prints "About "
 ok "check leaves nothing behind" nothing_left
 run check p.yaml --json
 ok "check --json is one line" [ "$(head -c1 "$work/out")$(wc -l <"$work/out")" = "{1" ]
