@@ -43,6 +43,8 @@ int generate(struct model *m, const struct generate_request *r, struct generatio
 /* Room for requests like r whose prompts have at most `longest` tokens; of r only prompts, group, max_tokens and slots
  * count. */
 int generate_reserve(struct model *m, const struct generate_request *r, uint32_t longest, struct error *err);
+/* How much of the backend's scratch that is; UINT64_MAX: beyond counting. */
+uint64_t generate_bytes(const struct model_config *c, const struct generate_request *r, uint32_t longest);
 void generation_free(struct generation *g);
 
 #endif

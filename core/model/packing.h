@@ -10,8 +10,6 @@
 
 #include "model/pass.h"
 
-enum { SHARE_LEAST = 8 }; /* ids, unless pass_share says otherwise: fewer are not worth a segment */
-
 /* The packed rows are the batch's, the computed ones those that the trunk sees. Zero-initialise; free with packing_free. */
 struct packing {
     uint32_t count;

@@ -245,15 +245,16 @@ static int lay_out(struct pass *p, enum keep keep, struct error *err) {
 
 int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err) {
     const enum keep keep = kept_by(p, true);
-    const uint64_t kept = work_bytes(&p->trunk->config, size->kept, keep).scratch;
-    const uint64_t passing = work_bytes(&p->trunk->config, size->passing, KEEP_NOTHING).scratch;
+    uint64_t own, scratch;
 
-    if (keep != KEEP_NOTHING && reserve_kept(p, size->kept, keep, err))
-        return -1;
-    if (reserve_kept(p, size->passing, KEEP_NOTHING, err) || (size->targets && rows_reserve(p, &p->head, size->targets, 1, err)) ||
+    pass_size_bytes(&p->trunk->config, size, keep != KEEP_NOTHING, p->recompute, &own, &scratch);
+    if (own > SIZE_MAX / 2 || scratch > SIZE_MAX / 2)
+        return error_nomem(err, "workspace");
+    if ((keep != KEEP_NOTHING && reserve_kept(p, size->kept, keep, err)) ||
+        (size->targets && rows_reserve(p, &p->head, size->targets, 1, err)) ||
         (size->scores && rows_reserve(p, &p->score, size->scores, size->heads, err)))
         return -1;
-    return backend_scratch(p->trunk->backend, (size_t)(kept > passing ? kept : passing), p, err) ? 0 : -1;
+    return backend_scratch(p->trunk->backend, (size_t)scratch, p, err) ? 0 : -1;
 }
 
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {

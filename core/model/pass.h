@@ -43,6 +43,10 @@ struct pass_size {
     uint64_t kept, passing;
     size_t targets, scores, heads;
 };
+/* The bytes that this takes: of the pass's own, and of its backend's scratch, which all passes share. trained: activations are
+ * kept; recompute: as pass_recompute. UINT64_MAX: beyond counting. */
+void pass_size_bytes(const struct model_config *c, const struct pass_size *size, bool trained, bool recompute,
+                     uint64_t *own, uint64_t *scratch);
 int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err);
 
 /* From now on, until it is called with NULL: pass_forward (REIN_SITE_ALL, REIN_SITE_EMBEDDING) and pass_scores (the head's

@@ -35,8 +35,7 @@ static int alloc_results(struct sampler *d, uint32_t count, struct error *err) {
 }
 
 /* Floats of one half (keys or values) of a cache for so many slots; UINT64_MAX when it cannot be. */
-static uint64_t cache_floats(const struct sampler *d, uint32_t slots, uint64_t *rows) {
-    const struct model_config *c = &d->trunk->config;
+static uint64_t cache_floats(const struct sampler *d, const struct model_config *c, uint32_t slots, uint64_t *rows) {
     uint64_t places = slots < d->request->prompts ? slots : d->request->prompts, floats;
 
     *rows = places * d->prompt_rows + (uint64_t)slots * d->slot_rows;
@@ -55,11 +54,18 @@ static uint64_t batch_rows(const struct sampler *d, uint32_t slots) {
     return most > slots ? most : slots;
 }
 
+/* Everything but the cache and the work space, in floats. */
+static uint64_t small_floats(const struct sampler *d, const struct model_config *c, uint32_t slots) {
+    const uint64_t places = slots < d->request->prompts ? slots : d->request->prompts;
+
+    return ((places + slots) * (uint64_t)c->hidden + 3 * (uint64_t)slots + 15) / 16 * 16;
+}
+
 static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64_t floats, struct error *err) {
     const struct model_config *c = &d->trunk->config;
     const uint64_t places = slots < d->request->prompts ? slots : d->request->prompts, h = (uint64_t)c->hidden;
     const uint64_t work = work_bytes(c, batch_rows(d, slots), KEEP_NOTHING).scratch;
-    const uint64_t small = ((places + slots) * h + 3 * (uint64_t)slots + 15) / 16 * 16;
+    const uint64_t small = small_floats(d, c, slots);
     float *f;
 
     floats = (floats + 15) / 16 * 16;
@@ -80,6 +86,10 @@ static int take_scratch(struct sampler *d, uint32_t slots, uint64_t rows, uint64
     return 0;
 }
 
+static bool beyond_limit(const struct generate_request *r, uint64_t floats) {
+    return !r->slots && floats * 8 > CACHE_LIMIT;
+}
+
 /* Of as many slots as there is room for. */
 static int alloc_cache(struct sampler *d, uint32_t count, struct error *err) {
     const struct generate_request *r = d->request;
@@ -89,10 +99,10 @@ static int alloc_cache(struct sampler *d, uint32_t count, struct error *err) {
     for (;; slots = (slots + 1) / 2) {
         bool last = slots == 1;
 
-        floats = cache_floats(d, slots, &rows);
+        floats = cache_floats(d, &d->trunk->config, slots, &rows);
         if (floats == UINT64_MAX && last)
             return error_nomem(err, "cache of keys and values");
-        if (floats == UINT64_MAX || (!r->slots && !last && floats * 8 > CACHE_LIMIT))
+        if (floats == UINT64_MAX || (!last && beyond_limit(r, floats)))
             continue;
         if (take_scratch(d, slots, rows, floats, last ? err : NULL) == 0)
             return 0;
@@ -186,6 +196,21 @@ void sampler_free(struct sampler *d) {
 int sampler_open(struct sampler *d, uint32_t count, struct error *err) {
     measure_prompts(d);
     return alloc_results(d, count, err) || alloc_cache(d, count, err) || alloc_slots(d, err) ? -1 : 0;
+}
+
+uint64_t generate_bytes(const struct model_config *c, const struct generate_request *r, uint32_t longest) {
+    const struct sampler d = {.request = r, .prompt_rows = longest, .prompt_tokens = (uint64_t)r->prompts * longest,
+                              .slot_rows = r->max_tokens};
+    const uint64_t count = (uint64_t)r->prompts * r->group;
+    uint32_t slots = r->slots && r->slots < count ? r->slots : count < INT32_MAX ? (uint32_t)count : INT32_MAX;
+    uint64_t rows, floats;
+
+    while (((floats = cache_floats(&d, c, slots, &rows)) == UINT64_MAX || beyond_limit(r, floats)) && slots > 1)
+        slots = (slots + 1) / 2;
+    if (slots == 0 || floats == UINT64_MAX)
+        return slots == 0 ? 0 : UINT64_MAX;
+    return (2 * floats + small_floats(&d, c, slots)) * sizeof(float) +
+           work_bytes(c, batch_rows(&d, slots), KEEP_NOTHING).scratch;
 }
 
 int generate_reserve(struct model *m, const struct generate_request *r, uint32_t longest, struct error *err) {

@@ -3,10 +3,11 @@
 
 #include "base/log.h"
 #include "base/mempeak.h"
+#include "model/generate.h"
 #include "model/lora.h"
-#include "model/transformer.h"
 #include "pipeline/columns.h"
 #include "pipeline/lora_read.h"
+#include "train/room.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -250,58 +251,56 @@ static uint64_t largest(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* What a rollout takes of the scratch: keys and values, and a pass over prompts (model/sampler.c). */
-static uint64_t sampling(const struct stage *s, const struct model_config *c, const struct stage_extent *e,
-                         uint64_t limit) {
-    enum { PREFILL = 1024 };
-    const uint64_t all = (uint64_t)(s->rollout.prompts * s->rollout.group), wish = (uint64_t)s->rollout.slots;
-    const uint64_t slots = wish && wish < all ? wish : all, prompts = (uint64_t)s->rollout.prompts;
-    const uint64_t places = slots < prompts ? slots : prompts, most = (uint64_t)2 << 30;
-    const uint64_t rows = places * e->prompt + slots * limit;
-    const uint64_t cache = rows * 8 * (uint64_t)(c->layers * c->kv_heads * c->head_dim);
-    const uint64_t together = prompts * e->prompt < PREFILL ? prompts * e->prompt : largest(PREFILL, e->prompt);
-
-    return (!wish && cache > most ? most : cache) + (places + slots) * (uint64_t)c->hidden * 4 +
-           work_bytes(c, largest(together, slots), KEEP_NOTHING).scratch;
+static uint64_t plus(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* Of one pass's heads: rows gathered, their gradients, and a few numbers each. */
-static uint64_t head_rows(const struct model_config *c, uint64_t n) {
-    return n * (2 * (uint64_t)c->hidden + 6) * 4;
+/* A pass has its own memory; what it needs for a while it takes from the scratch that all share. */
+static void add_pass(struct plan_stage *ps, const struct model_config *c, const struct pass_size *size,
+                     const struct model_use *trained, uint64_t *scratch) {
+    uint64_t own, shared;
+
+    pass_size_bytes(c, size, trained != NULL, trained && trained->checkpointing, &own, &shared);
+    ps->work = plus(ps->work, own);
+    *scratch = largest(*scratch, shared);
 }
 
-static enum keep keep_of(const struct model_use *use) {
-    return use->checkpointing ? KEEP_INPUTS : KEEP_ALL;
+static uint64_t sampling(const struct stage *s, const struct model_config *c, const struct stage_extent *e) {
+    struct generate_request q = {.prompts = (uint32_t)s->rollout.prompts,
+                                 .group = (uint32_t)s->rollout.group,
+                                 .max_tokens = stage_max_tokens(s),
+                                 .slots = (uint32_t)s->rollout.slots};
+    const uint64_t most = generate_bytes(c, &q, e->prompt);
+
+    q.prompts = e->eval_prompts;
+    q.group = 1;
+    return largest(most, generate_bytes(c, &q, e->eval_prompt));
 }
 
-static void add_work(struct plan_stage *ps, const struct origin *o, const struct origin *critic,
-                     const struct stage_extent *e) {
-    enum { SCORED_TOKENS = 4096 };
+/* As room_make does before the first step, and what reward models need. */
+static int add_work(struct planner *w, struct plan_stage *ps, const struct origin *o, const struct origin *critic,
+                    const struct stage_extent *e) {
+    enum { SCORED_TOKENS = 4096 }; /* a chunk of completions ends with the one that makes it so large */
     const struct stage *s = ps->stage;
-    const struct model_config *c = &o->config;
-    const struct work_bytes actor = work_bytes(c, e->tokens, keep_of(&s->model));
-    uint64_t scratch = largest(actor.scratch, work_bytes(c, e->tokens, KEEP_NOTHING).scratch);
+    const bool scores = s->model.source.head == MODEL_SCORE, valued = critic != NULL && s->critic.share;
+    const struct room_passes passes = room_of_passes(e, scores ? ps->models[0].heads : 0, valued);
+    const uint64_t chunk = SCORED_TOKENS + (uint64_t)e->prompt + stage_max_tokens(s);
+    const struct pass_size scored = {.passing = e->rollout < chunk ? e->rollout : chunk};
+    uint64_t scratch = s->on_policy ? sampling(s, &o->config, e) : 0;
+    const struct origin *reward;
 
-    ps->work = actor.kept + head_rows(c, e->targets);
+    add_pass(ps, &o->config, &passes.actor, &s->model, &scratch);
     if (s->reference.present && stage_keeps_reference(s))
-        ps->work += head_rows(c, e->targets);
-    if (critic) {
-        const struct work_bytes pass = work_bytes(&critic->config, e->tokens, keep_of(&s->critic));
-
-        ps->work += (s->critic.share ? 0 : pass.kept) + head_rows(&critic->config, e->targets);
-        scratch = largest(scratch, pass.scratch);
+        add_pass(ps, &o->config, &passes.reference, NULL, &scratch);
+    if (critic && !valued)
+        add_pass(ps, &critic->config, &passes.critic, &s->critic, &scratch);
+    for (size_t i = 0; i < s->nscored; i++) {
+        if (find_origin(w, &s->scored[i].use, &reward) != 0)
+            return -1;
+        add_pass(ps, &reward->config, &scored, NULL, &scratch);
     }
-    for (size_t i = 0; i < s->nalgorithms; i++)
-        if (s->algorithms[i].needs.data == REIN_DATA_PROMPTS) {
-            const uint64_t limit = stage_max_tokens(s, i), all = (uint64_t)(s->rollout.prompts * s->rollout.group);
-
-            scratch = largest(scratch, sampling(s, c, e, limit));
-            if (s->nscored > 0 && all * (e->prompt + limit) < SCORED_TOKENS)
-                scratch = largest(scratch, work_bytes(c, all * (e->prompt + limit), KEEP_NOTHING).scratch);
-            else if (s->nscored > 0)
-                scratch = largest(scratch, work_bytes(c, SCORED_TOKENS + e->prompt + limit, KEEP_NOTHING).scratch);
-        }
-    ps->work += scratch;
+    ps->work = plus(ps->work, scratch);
+    return 0;
 }
 
 static int check_fits(struct planner *w, const struct plan_stage *ps) {
@@ -353,8 +352,7 @@ static int check_data(struct planner *w, const struct stage *s, struct plan_stag
         (s->critic.present && find_origin(w, s->critic.share ? &s->model : &s->critic, &critic) != 0) ||
         stage_check_data(s, &o->config, o->tokenizer, seed, &extent, w->err) != 0 || columns_check(s, w->err) != 0)
         return -1;
-    add_work(ps, o, critic, &extent);
-    return 0;
+    return add_work(w, ps, o, critic, &extent);
 }
 
 /* What each stage takes is known: the largest, and whether it fits. */

@@ -2,9 +2,8 @@
 #include "train/data.h"
 
 #include "base/log.h"
-#include "model/packing.h"
 #include "text/template.h"
-#include "train/order.h"
+#include "train/room.h"
 
 #include <string.h>
 
@@ -79,6 +78,10 @@ static void warn_of_one_label(const struct dataset *d) {
                  good ? "true" : "false");
 }
 
+uint32_t data_epochs(const struct stage *s, const struct rein_needs *needs) {
+    return s->train.epochs > 0 ? (uint32_t)s->train.epochs : needs->epochs > 0 ? needs->epochs : 1;
+}
+
 uint32_t data_micro(const struct stage *s) {
     const int64_t rollout = s->rollout.prompts * s->rollout.group;
     int64_t micro = s->train.micro_batch;
@@ -90,94 +93,72 @@ uint32_t data_micro(const struct stage *s) {
     return micro < INT32_MAX ? (uint32_t)micro : INT32_MAX;
 }
 
-static void widen(struct stage_extent *e, uint64_t tokens, uint64_t targets) {
-    e->tokens = tokens > e->tokens ? tokens : e->tokens;
-    e->targets = targets > e->targets ? targets : e->targets;
-}
-
-/* Rows of a unit that begin with the same prompt share it. */
-static void add_unit(const struct samples *s, uint32_t unit, uint64_t *tokens, uint64_t *targets) {
-    for (uint32_t r = s->unit[unit]; r < s->unit[unit + 1]; r++) {
-        const uint32_t first = s->first[r];
-        const bool shared = r > s->unit[unit] && first >= SHARE_LEAST && first == s->first[r - 1] &&
-                            memcmp(s->ids[r], s->ids[r - 1], first * sizeof(**s->ids)) == 0;
-
-        *tokens += s->length[r] - (shared ? first : 0);
-        *targets += samples_row_tokens(s, r);
-    }
-}
-
-/* The micro-batches that a run will make, in its order. */
-static int measure_given(const struct data_request *r, const struct samples *samples, uint64_t seed,
-                         struct stage_extent *e, struct error *err) {
-    enum { MOST_STEPS = 20000 };
+/* The batches that a run will make, in its order. */
+static int measure(const struct data_request *r, const struct dataset *d, uint64_t seed, uint64_t *steps,
+                   struct stage_extent *e, struct error *err) {
     const struct stage *s = r->stage;
-    const uint64_t epochs = s->train.epochs > 0     ? (uint64_t)s->train.epochs
-                            : r->needs->epochs > 0 ? r->needs->epochs
-                                                   : 1;
-    const uint32_t micro = data_micro(s);
-    struct order order;
-    uint64_t steps;
+    const bool rollouts = d->kind == REIN_DATA_PROMPTS;
+    struct room_plan p = {.stage = s, .micro = data_micro(s), .max_tokens = data_max_tokens(s, r->needs),
+                          .epochs = data_epochs(s, r->needs)};
+    struct samples samples = {0};
+    struct order order = {0};
+    int rc = samples_from_dataset(d, r->needs->needs, &samples, err);
 
-    if (order_open(seed, samples->units, (uint32_t)s->train.batch, s->train.shuffle != 0, &order, err) != 0)
-        return -1;
-    steps = s->train.steps > 0 ? (uint64_t)s->train.steps : order_steps(&order) * epochs;
-    for (uint64_t step = 0; step < steps && step < MOST_STEPS; step++) {
-        uint32_t count;
-        const uint32_t *units = order_at(&order, step, &count);
-
-        for (uint32_t at = 0; at < count; at += micro) {
-            uint64_t tokens = 0, targets = 0;
-
-            for (uint32_t i = at; i < count && i - at < micro; i++)
-                add_unit(samples, units[i], &tokens, &targets);
-            widen(e, tokens, targets);
-        }
+    if (rc == 0)
+        rc = order_open(seed, (uint32_t)d->nunits, rollouts ? 1 : (uint32_t)s->train.batch, s->train.shuffle != 0, &order, err);
+    if (rc == 0) {
+        if (*steps == 0)
+            *steps = s->train.steps > 0 ? (uint64_t)s->train.steps : p.epochs * order_steps(&order);
+        p.steps = *steps;
+        rc = rollouts ? room_of_rollouts(&p, d, &order, e, err) : room_of_samples(&p, &samples, &order, e, err);
+        if (rc == 0 && !rollouts && s->reference.present)
+            rc = room_of_samples(&p, &samples, NULL, e, err);
     }
     order_close(&order);
-    return 0;
+    samples_free(&samples);
+    return rc;
 }
 
-/* Completions of one prompt lie side by side and share it. */
-static void measure_rollouts(const struct data_request *r, const struct dataset *d, struct stage_extent *e) {
-    const struct stage *s = r->stage;
-    const uint64_t limit = data_max_tokens(s, r->needs), group = (uint64_t)s->rollout.group;
-    const uint64_t all = (uint64_t)s->rollout.prompts * group, micro = data_micro(s) < all ? data_micro(s) : all;
-    const uint64_t prompts = (micro + group - 1) / group;
-
-    e->prompt = d->longest;
-    widen(e, micro * limit + (d->longest >= SHARE_LEAST ? prompts : micro) * d->longest, micro * limit);
-}
-
-static int check_one(const struct data_request *r, const char *path, uint64_t seed, struct stage_extent *extent,
-                     struct error *err) {
-    struct dataset d = {0};
+static int measure_eval(const struct data_request *r, const struct dataset *d, struct stage_extent *e, struct error *err) {
+    const struct room_plan p = {.stage = r->stage, .micro = data_micro(r->stage)};
     struct samples samples = {0};
+    int rc = samples_from_dataset(d, r->needs->needs, &samples, err);
+
+    if (d->kind == REIN_DATA_PROMPTS) {
+        e->eval_prompts = (uint32_t)d->nunits;
+        e->eval_prompt = d->longest;
+    } else if (rc == 0)
+        rc = room_of_samples(&p, &samples, NULL, e, err);
+    samples_free(&samples);
+    return rc;
+}
+
+/* steps NULL: data for evaluations. */
+static int check_one(const struct data_request *r, const char *path, uint64_t seed, uint64_t *steps,
+                     struct stage_extent *extent, struct error *err) {
+    struct dataset d = {0};
     int rc;
 
     if (data_load(r, path, &d, err) != 0)
         return -1;
     warn_of_one_label(&d);
-    rc = samples_from_dataset(&d, r->needs->needs, &samples, err);
-    if (rc == 0 && extent != NULL && d.kind == REIN_DATA_PROMPTS)
-        measure_rollouts(r, &d, extent);
-    else if (rc == 0 && extent != NULL)
-        rc = measure_given(r, &samples, seed, extent, err);
-    samples_free(&samples);
+    rc = steps ? measure(r, &d, seed, steps, extent, err) : measure_eval(r, &d, extent, err);
     dataset_free(&d);
     return rc;
 }
 
 int data_check(const struct stage *s, const struct model_config *c, const struct tokenizer *t, uint64_t seed,
                struct stage_extent *extent, struct error *err) {
-    *extent = (struct stage_extent){0};
+    uint64_t steps = 0;
+
+    *extent = (struct stage_extent){.prompt = 0};
     for (size_t i = 0; i < s->nalgorithms; i++) {
         const struct data_request r = {
             .stage = s, .needs = &s->algorithms[i].needs, .config = c, .tokenizer = t, .strict = true};
 
-        if (check_one(&r, data_path(s, &s->algorithms[i]), seed + DATA_SEED_STEP * i, extent, err) != 0)
+        if (check_one(&r, data_path(s, &s->algorithms[i]), seed + DATA_SEED_STEP * i, &steps, extent, err) != 0)
             return -1;
-        if (i == 0 && s->eval_path != NULL && check_one(&r, s->eval_path, 0, NULL, err) != 0)
+        if (i == 0 && s->eval_path != NULL && check_one(&r, s->eval_path, 0, NULL, extent, err) != 0)
             return -1;
     }
     return 0;

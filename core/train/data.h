@@ -25,6 +25,7 @@ const char *data_path(const struct stage *s, const struct stage_algorithm *a);
 int data_load(const struct data_request *r, const char *path, struct dataset *out, struct error *err);
 /* Data sets of a mixed loss are shuffled apart: the seed of the next one. */
 #define DATA_SEED_STEP 0x9E3779B97F4A7C15ull
+uint32_t data_epochs(const struct stage *s, const struct rein_needs *needs);
 /* Units computed at once: all of a step, unless told otherwise. */
 uint32_t data_micro(const struct stage *s);
 /* Loads and drops every data set of the stage: all refusals, nothing kept. */

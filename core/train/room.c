@@ -3,89 +3,232 @@
 
 #include "base/mem.h"
 #include "model/generate.h"
+#include "model/packing.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* A micro-batch: rows that the model reads, and tokens that it predicts. */
-struct load {
-    uint64_t rows, tokens;
-    uint32_t sequences;
+/* For packing micro-batches as a pass will. */
+struct bench {
+    struct packing packing;
+    uint32_t *offset;
+    int32_t *ids;
+    size_t offset_capacity, ids_capacity;
 };
 
-static void widen(struct load *most, const struct load *x) {
+static void bench_free(struct bench *b) {
+    packing_free(&b->packing);
+    free(b->offset);
+    free(b->ids);
+}
+
+static void widen(struct stage_load *most, const struct stage_load *x) {
     most->rows = x->rows > most->rows ? x->rows : most->rows;
     most->tokens = x->tokens > most->tokens ? x->tokens : most->tokens;
     most->sequences = x->sequences > most->sequences ? x->sequences : most->sequences;
 }
 
-static uint32_t begin_alike(const struct samples *s, uint32_t a, uint32_t b) {
-    uint32_t n = s->length[a] < s->length[b] ? s->length[a] : s->length[b], i = 0;
+/* What these units are together; `rows` as many as they have. */
+static struct stage_load load_of(const struct samples *s, const uint32_t *units, uint32_t at, uint32_t count) {
+    struct stage_load x = {0};
 
-    while (i < n && s->ids[a][i] == s->ids[b][i])
-        i++;
-    return i < PASS_SHARE_LEAST ? 0 : i;
-}
+    for (uint32_t i = at; i < at + count; i++) {
+        const uint32_t unit = units ? units[i] : i;
 
-/* What a unit adds to its micro-batch: what its rows share with its first is computed once, unless each draws apart. */
-static struct load load_of(const struct samples *s, uint32_t unit, bool share) {
-    const uint32_t first = s->unit[unit], end = s->unit[unit + 1];
-    struct load x = {.sequences = end - first};
-
-    for (uint32_t r = first; r < end; r++) {
-        x.rows += s->length[r] - (share && r > first ? begin_alike(s, first, r) : 0);
-        x.tokens += samples_row_tokens(s, r);
+        for (uint32_t r = s->unit[unit]; r < s->unit[unit + 1]; r++) {
+            x.rows += s->length[r];
+            x.tokens += samples_row_tokens(s, r);
+            x.sequences++;
+        }
     }
     return x;
 }
 
-/* The largest micro-batch of so many units in a row. */
-static void measure(const struct load *of, const uint32_t *units, uint32_t count, uint32_t micro, struct load *most) {
-    for (uint32_t at = 0; at < count; at += micro) {
-        struct load sum = {0};
+/* Of those rows, the ones that are computed. */
+static int packed_rows(struct bench *b, const struct samples *s, const uint32_t *units, uint32_t at, uint32_t count,
+                       struct stage_load *x, struct error *err) {
+    uint32_t sequence = 0, end = 0;
 
-        for (uint32_t i = at; i < count && i - at < micro; i++) {
-            const struct load *x = &of[units ? units[i] : i];
-
-            sum.rows += x->rows;
-            sum.tokens += x->tokens;
-            sum.sequences += x->sequences;
-        }
-        widen(most, &sum);
-    }
-}
-
-/* Of all steps to come: their order is known. With order NULL: of one pass over the samples as they lie. */
-static int measure_samples(const struct run *r, const struct samples *s, struct order *order, struct load *most,
-                           struct error *err) {
-    struct load *of = mem_array(s->units, sizeof(*of));
-
-    if (of == NULL)
+    if (x->rows > INT32_MAX ||
+        mem_grow((void **)&b->offset, &b->offset_capacity, (size_t)x->sequences + 1, sizeof(*b->offset)) != 0 ||
+        mem_grow((void **)&b->ids, &b->ids_capacity, (size_t)x->rows, sizeof(*b->ids)) != 0)
         return error_nomem(err, "batches");
-    for (uint32_t u = 0; u < s->units; u++)
-        of[u] = load_of(s, u, r->stage->model.dropout == 0 || order == NULL);
-    if (order == NULL)
-        measure(of, NULL, s->units, r->micro, most);
-    for (uint64_t step = 0; order != NULL && step < r->total; step++) {
-        uint32_t count;
-        const uint32_t *units = order_at(order, step, &count);
+    for (uint32_t i = at; i < at + count; i++) {
+        const uint32_t unit = units ? units[i] : i;
 
-        measure(of, units, count, r->micro, most);
+        for (uint32_t r = s->unit[unit]; r < s->unit[unit + 1]; r++) {
+            b->offset[sequence++] = end;
+            memcpy(b->ids + end, s->ids[r], s->length[r] * sizeof(*b->ids));
+            end += s->length[r];
+        }
     }
-    free(of);
+    b->offset[sequence] = end;
+    if (packing_make(&b->packing, &(struct packed){sequence, b->offset, b->ids}, PASS_SHARE_LEAST, err) != 0)
+        return -1;
+    x->rows = (uint64_t)b->packing.n;
     return 0;
 }
 
-/* Rollouts are not known yet: prompts as long as the longest, or too short to be shared, and completions to the last
- * token. */
-static struct load rollout_load(const struct run *r, uint32_t longest) {
-    const struct stage *s = r->stage;
-    const uint64_t all = (uint64_t)s->rollout.prompts * (uint64_t)s->rollout.group;
-    const uint64_t rows = r->micro < all ? r->micro : all;
-    const uint64_t prompts = rows < (uint64_t)s->rollout.prompts ? rows : (uint64_t)s->rollout.prompts;
+/* The largest micro-batch of so many units in a row. share: what its rows begin with alike is computed once. */
+static int measure(struct bench *b, const struct room_plan *p, const struct samples *s, const uint32_t *units,
+                   uint32_t count, bool share, struct stage_load *most, struct error *err) {
+    for (uint32_t at = 0; at < count; at += p->micro) {
+        const uint32_t n = count - at < p->micro ? count - at : p->micro;
+        struct stage_load x = load_of(s, units, at, n);
 
-    return (struct load){.rows = prompts * longest + rows * (r->max_tokens + PASS_SHARE_LEAST - 1),
-                         .tokens = rows * r->max_tokens,
-                         .sequences = (uint32_t)rows};
+        if (share && x.rows > most->rows && packed_rows(b, s, units, at, n, &x, err) != 0)
+            return -1;
+        widen(most, &x);
+    }
+    return 0;
+}
+
+/* Rows under dropout draw apart. */
+static bool draws_apart(const struct stage *s) {
+    const struct lora_options *lora = s->model.source.lora;
+
+    return s->model.dropout > 0 || (lora && lora->dropout > 0);
+}
+
+int room_of_samples(const struct room_plan *p, const struct samples *s, struct order *order, struct stage_extent *out,
+                    struct error *err) {
+    struct bench b = {0};
+    int rc = 0;
+
+    if (order == NULL)
+        rc = measure(&b, p, s, NULL, s->units, true, &out->passing, err);
+    for (uint64_t step = 0; rc == 0 && order != NULL && step < p->steps; step++) {
+        uint32_t count;
+        const uint32_t *units = order_at(order, step, &count);
+
+        rc = measure(&b, p, s, units, count, !draws_apart(p->stage), &out->trained, err);
+    }
+    bench_free(&b);
+    return rc;
+}
+
+static int longer(const void *a, const void *b) {
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x > y ? -1 : x < y;
+}
+
+/* A rollout's prompts, and how many of them can meet in a micro-batch. Which completions do is drawn, unless the whole
+ * rollout is learnt from at once. */
+struct prompts {
+    const struct dataset *data;
+    uint32_t *units, *length; /* [count] */
+    uint32_t count, group, rows, meet;
+};
+
+static uint32_t meeting(const struct room_plan *p, uint64_t all, uint32_t rows) {
+    const struct stage *s = p->stage;
+    const uint64_t group = (uint64_t)s->rollout.group;
+    uint64_t n = (rows + group - 1) / group;
+
+    if (s->train.minibatch > 0 && (uint64_t)s->train.minibatch < all)
+        n = rows;
+    else if (rows % group != 0 && group % rows != 0)
+        n++;
+    return (uint32_t)(n < (uint64_t)s->rollout.prompts ? n : (uint64_t)s->rollout.prompts);
+}
+
+/* Rows of all prompts as they are packed: prompts may begin alike, and short ones are not shared. */
+static int rows_of_all(struct bench *b, const struct prompts *q, uint64_t *rows, struct error *err) {
+    uint64_t copies = 0;
+    uint32_t end = 0;
+
+    if (mem_grow((void **)&b->offset, &b->offset_capacity, (size_t)q->count + 1, sizeof(*b->offset)) != 0 ||
+        mem_grow((void **)&b->ids, &b->ids_capacity, (size_t)q->count * q->data->longest, sizeof(*b->ids)) != 0)
+        return error_nomem(err, "batches");
+    for (uint32_t i = 0; i < q->count; i++) {
+        b->offset[i] = end;
+        memcpy(b->ids + end, q->data->rows[q->data->units[q->units[i]].first].ids, q->length[i] * sizeof(*b->ids));
+        end += q->length[i];
+        if (q->length[i] < PASS_SHARE_LEAST)
+            copies += (uint64_t)q->length[i] * (q->group - 1);
+    }
+    b->offset[q->count] = end;
+    if (packing_make(&b->packing, &(struct packed){q->count, b->offset, b->ids}, PASS_SHARE_LEAST, err) != 0)
+        return -1;
+    *rows = (uint64_t)b->packing.n + copies;
+    return 0;
+}
+
+/* Of the longest that can meet. */
+static uint64_t rows_of_some(const struct prompts *q) {
+    uint32_t most = 0;
+    uint64_t rows = 0;
+
+    for (uint32_t i = 0; i < q->count; i++)
+        if (q->length[i] < PASS_SHARE_LEAST && q->length[i] > most)
+            most = q->length[i];
+    qsort(q->length, q->count, sizeof(*q->length), longer);
+    for (uint32_t i = 0; i < q->meet; i++)
+        rows += q->length[i];
+    return rows + (uint64_t)most * (q->rows - q->meet);
+}
+
+static int measure_rollout(struct bench *b, const struct room_plan *p, struct prompts *q, struct stage_extent *out,
+                           struct error *err) {
+    struct stage_load x = {.tokens = (uint64_t)q->rows * p->max_tokens, .sequences = q->rows};
+    uint64_t all = 0;
+
+    for (uint32_t i = 0; i < q->count; i++)
+        q->length[i] = q->data->rows[q->data->units[q->units[i]].first].length;
+    if (rows_of_all(b, q, &all, err) != 0)
+        return -1;
+    x.rows = x.tokens + (q->rows == q->count * q->group ? all : rows_of_some(q));
+    widen(&out->trained, &x);
+    all += (uint64_t)q->count * q->group * p->max_tokens;
+    out->rollout = all > out->rollout ? all : out->rollout;
+    return 0;
+}
+
+int room_of_rollouts(const struct room_plan *p, const struct dataset *prompts, struct order *order,
+                     struct stage_extent *out, struct error *err) {
+    const struct stage *s = p->stage;
+    const uint64_t all = (uint64_t)s->rollout.prompts * (uint64_t)s->rollout.group;
+    const uint64_t minibatch =
+        s->train.minibatch > 0 && (uint64_t)s->train.minibatch < all ? (uint64_t)s->train.minibatch : all;
+    const uint64_t each = (all + minibatch - 1) / minibatch * p->epochs; /* steps of a rollout */
+    struct prompts q = {.data = prompts, .count = (uint32_t)s->rollout.prompts, .group = (uint32_t)s->rollout.group};
+    struct bench b = {0};
+    int rc = 0;
+
+    q.rows = (uint32_t)(p->micro < minibatch ? p->micro : minibatch);
+    q.meet = meeting(p, all, q.rows);
+    q.units = mem_array(q.count, sizeof(*q.units));
+    q.length = mem_array(q.count, sizeof(*q.length));
+    if (q.units == NULL || q.length == NULL)
+        rc = error_nomem(err, "rollout");
+    out->prompt = prompts->longest;
+    for (uint64_t k = 0; rc == 0 && k * each < p->steps; k++) {
+        for (uint32_t i = 0, one; i < q.count; i++)
+            q.units[i] = *order_at(order, k * q.count + i, &one);
+        rc = measure_rollout(&b, p, &q, out, err);
+    }
+    free(q.units);
+    free(q.length);
+    bench_free(&b);
+    return rc;
+}
+
+struct room_passes room_of_passes(const struct stage_extent *e, uint32_t scores, bool valued) {
+    const uint64_t tokens = e->passing.tokens > e->trained.tokens ? e->passing.tokens : e->trained.tokens;
+    const uint64_t rows = e->passing.rows > e->trained.rows ? e->passing.rows : e->trained.rows;
+    const uint32_t sequences =
+        e->passing.sequences > e->trained.sequences ? e->passing.sequences : e->trained.sequences;
+
+    return (struct room_passes){.actor = {.kept = e->trained.rows,
+                                          .passing = rows,
+                                          .targets = scores ? 0 : tokens,
+                                          .scores = scores   ? sequences
+                                                    : valued ? tokens
+                                                             : 0,
+                                          .heads = scores ? scores : 1},
+                                .critic = {.kept = e->trained.rows, .passing = rows, .scores = tokens, .heads = 1},
+                                .reference = {.passing = rows, .targets = tokens}};
 }
 
 static int room_to_sample(const struct run *r, uint32_t longest, struct error *err) {
@@ -103,36 +246,26 @@ static int room_to_sample(const struct run *r, uint32_t longest, struct error *e
 }
 
 int room_make(struct run *r, struct error *err) {
+    const struct room_plan p = {
+        .stage = r->stage, .steps = r->total, .micro = r->micro, .max_tokens = r->max_tokens, .epochs = r->epochs};
     struct trainer *t = &r->trainer;
-    struct load trained = {0}, passing = {0};
+    struct stage_extent e = {.prompt = 0};
 
     for (size_t i = 0; i < r->count; i++)
         if (r->stage->on_policy && i == r->main) {
-            const struct load x = rollout_load(r, r->data[i].longest);
-
-            widen(&trained, &x);
-            if (room_to_sample(r, r->data[i].longest, err) != 0)
+            if (room_of_rollouts(&p, &r->data[i], &r->orders[i], &e, err) != 0 ||
+                room_to_sample(r, r->data[i].longest, err) != 0)
                 return -1;
-        } else if (measure_samples(r, &r->samples[i], &r->orders[i], &trained, err) != 0 ||
-                   (t->reference != NULL && measure_samples(r, &r->samples[i], NULL, &passing, err) != 0))
+        } else if (room_of_samples(&p, &r->samples[i], &r->orders[i], &e, err) != 0 ||
+                   (t->reference != NULL && room_of_samples(&p, &r->samples[i], NULL, &e, err) != 0))
             return -1;
-    if (r->eval.rows > 0 && measure_samples(r, &r->eval, NULL, &passing, err) != 0)
+    if (r->eval.rows > 0 && room_of_samples(&p, &r->eval, NULL, &e, err) != 0)
         return -1;
-    widen(&passing, &trained);
-    const bool scores = model_head(t->actor) == MODEL_SCORE, valued = t->critic != NULL && t->shared;
-    const struct pass_size actor = {.kept = trained.rows,
-                                    .passing = passing.rows,
-                                    .targets = scores ? 0 : passing.tokens,
-                                    .scores = scores   ? passing.sequences
-                                              : valued ? passing.tokens
-                                                       : 0,
-                                    .heads = model_heads(t->actor)};
-    const struct pass_size critic = {
-        .kept = trained.rows, .passing = passing.rows, .scores = passing.tokens, .heads = 1};
-    const struct pass_size reference = {.passing = passing.rows, .targets = passing.tokens};
+    const struct room_passes passes = room_of_passes(
+        &e, model_head(t->actor) == MODEL_SCORE ? model_heads(t->actor) : 0, t->critic != NULL && t->shared);
 
-    if (pass_reserve(t->actor_pass, &actor, err) != 0 ||
-        (t->critic_pass != NULL && pass_reserve(t->critic_pass, &critic, err) != 0))
+    if (pass_reserve(t->actor_pass, &passes.actor, err) != 0 ||
+        (t->critic_pass != NULL && pass_reserve(t->critic_pass, &passes.critic, err) != 0))
         return -1;
-    return t->reference_pass != NULL ? pass_reserve(t->reference_pass, &reference, err) : 0;
+    return t->reference_pass != NULL ? pass_reserve(t->reference_pass, &passes.reference, err) : 0;
 }

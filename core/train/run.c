@@ -56,7 +56,7 @@ static void settle(struct run *r) {
     const struct rein_needs *needs = &r->learners[r->main].needs;
 
     r->lr = s->train.lr;
-    r->epochs = s->train.epochs > 0 ? (uint32_t)s->train.epochs : needs->epochs > 0 ? needs->epochs : 1;
+    r->epochs = data_epochs(s, needs);
     r->temperature = s->on_policy ? data_temperature(s, needs) : 1;
     r->max_tokens = s->on_policy ? data_max_tokens(s, needs) : 0;
 }

@@ -113,8 +113,11 @@ bool stage_done(const struct stage *s) {
     return done;
 }
 
-uint32_t stage_max_tokens(const struct stage *s, size_t algorithm) {
-    return data_max_tokens(s, &s->algorithms[algorithm].needs);
+uint32_t stage_max_tokens(const struct stage *s) {
+    for (size_t i = 0; i < s->nalgorithms; i++)
+        if (s->algorithms[i].needs.data == REIN_DATA_PROMPTS)
+            return data_max_tokens(s, &s->algorithms[i].needs);
+    return 0;
 }
 
 int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, uint64_t seed,

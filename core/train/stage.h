@@ -144,14 +144,20 @@ int stage_run(struct stage *s, const struct stage_env *env, struct error *err);
 bool stage_keeps_reference(const struct stage *s);
 /* True when <output>/model is complete: a resumed run skips the stage. */
 bool stage_done(const struct stage *s);
-/* How much goes through the models at once. */
-struct stage_extent {
-    uint64_t tokens;               /* of the largest micro-batch of given data, or of rollouts whose completions are all as
-                                      long as they may be; what its rows begin with alike counts once */
-    uint64_t targets;              /* of those: predicted */
-    uint64_t prompt;               /* longest prompt of a rollout */
+/* A micro-batch at its largest: rows that the model computes (what sequences begin with alike counts once), tokens that it
+ * predicts. */
+struct stage_load {
+    uint64_t rows, tokens;
+    uint32_t sequences;
 };
-uint32_t stage_max_tokens(const struct stage *s, size_t algorithm); /* of its completions */
+/* How much goes through the models at once; completions of rollouts are as long as they may be. */
+struct stage_extent {
+    struct stage_load trained, passing; /* with a backward pass, and without one; the first counts for both */
+    uint64_t rollout;              /* rows of a whole rollout */
+    uint32_t prompt;               /* longest prompt of a rollout */
+    uint32_t eval_prompts, eval_prompt; /* of an evaluation that samples: how many, and the longest */
+};
+uint32_t stage_max_tokens(const struct stage *s); /* of completions that it samples */
 /* Checks the data against the models without running anything: file:line of every refusal. */
 int stage_check_data(const struct stage *s, const struct model_config *c, const struct tokenizer *t, uint64_t seed,
                      struct stage_extent *extent, struct error *err);

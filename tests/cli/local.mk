@@ -10,3 +10,5 @@ TESTS += tests/cli/average.sh
 EXTRA_DIST += tests/cli/average.sh
 TESTS += tests/cli/adapters.sh
 EXTRA_DIST += tests/cli/adapters.sh
+EXTRA_DIST += tests/cli/memory.sh
+TESTS += tests/cli/memory.sh

@@ -1,0 +1,88 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What `rein check` says that a stage takes, against what it then took. Models of the demo's size with batches of hundreds. A
+# margin of a fifth: what nobody counts (the allocator, threads' stacks, the BLAS library's buffers, a few MiB) is that large
+# here; with real models it is a seventh at most (tests/peer/memory_estimate.py).
+. "$srcdir/tests/cli/lib.sh"
+if grep -q __asan_init "$rein"; then
+    echo "1..0 # SKIP a sanitizer has memory of its own"
+    exit 0
+fi
+unset REIN_BACKEND REIN_MACHINE
+demo=$srcdir/conf/demo
+case $demo in /*) ;; *) demo=$PWD/$demo ;; esac
+case $rein in /*) ;; *) rein=$PWD/$rein ;; esac
+cd "$work" || exit 1
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+number() { sed -n "\$s/.*$1\": *\([0-9]*\).*/\1/p" "$2"; }
+near() { [ "${measured:-0}" -gt 0 ] && [ "$estimate" -gt $((measured * 4 / 5)) ] && [ "$estimate" -lt $((measured * 6 / 5)) ]; }
+
+# of a pipeline with the stage that stdin has
+holds() { # NAME
+    {
+        printf 'rein: 1\nseed: 3\noutput: %s\nmodels:\n  tiny: {config: %s/model, init: random}\nstages:\n' "out-$1" "$demo"
+        cat
+    } >p.yaml
+    run check p.yaml --json
+    estimate=$(number '"peak_bytes' "$work/out")
+    estimate=${estimate:-0}
+    echo "# $1: $(sed 's/.*"model_bytes"/"model_bytes"/' "$work/out")"
+    run run p.yaml
+    measured=$(number peak_memory "out-$1/one/metrics.jsonl")
+    echo "# $1: estimate $estimate, measured $measured"
+    ok "$1: the estimate is near what was taken" near
+}
+
+holds sft <<YAML
+  - name: one
+    algorithm: {use: sft}
+    model: {from: tiny}
+    data: {train: $demo/data/sft.jsonl}
+    train: {steps: 1, batch: 256}
+YAML
+holds rm <<YAML
+  - name: one
+    algorithm: {use: rm}
+    model: {from: tiny, head: score}
+    data: {train: $demo/data/pairs.jsonl}
+    train: {steps: 1, batch: 128}
+YAML
+holds dpo <<YAML
+  - name: one
+    algorithm: {use: dpo}
+    model: {from: tiny}
+    reference: {from: tiny}
+    data: {train: $demo/data/pairs.jsonl}
+    train: {steps: 1, batch: 128}
+YAML
+holds dpo-lora <<YAML
+  - name: one
+    algorithm: {use: dpo}
+    model: {from: tiny, lora: {rank: 4, merge: true}}
+    reference: {from: tiny}
+    data: {train: $demo/data/pairs.jsonl}
+    train: {steps: 1, batch: 128}
+YAML
+holds grpo <<YAML
+  - name: one
+    algorithm: {use: grpo, baseline: group, beta: 0.04}
+    model: {from: tiny}
+    reference: {from: tiny}
+    rewards: [{use: rule, kind: regex, pattern: "a"}]
+    data: {train: $demo/data/prompts.jsonl}
+    rollout: {prompts: 32, group: 8, max_tokens: 24}
+    train: {steps: 1, lr: 1.0e-4}
+YAML
+holds ppo <<YAML
+  - name: one
+    algorithm: {use: ppo}
+    model: {from: tiny}
+    reference: {from: tiny}
+    critic: {from: tiny, head: value}
+    rewards: [{use: rule, kind: regex, pattern: "a"}]
+    data: {train: $demo/data/prompts.jsonl}
+    rollout: {prompts: 192, group: 1, max_tokens: 24}
+    train: {steps: 1, epochs: 1, lr: 1.0e-4}
+YAML
+done_testing
