@@ -60,8 +60,8 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
-/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. The same
- * shape and number of threads is cut in the same way: a piece of few rows may be summed in another order than a large one. */
+/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. The same shape
+ * and number of threads is always cut alike; a piece of few rows may be summed in another order than a large one. */
 void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step) {
     struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n, .k_block = k_block, .a_step = a_step};
     int64_t pieces = d->threads > 1 ? d->threads * 2 : 1, rows;
