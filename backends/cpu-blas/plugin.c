@@ -9,12 +9,10 @@
 #include <rein/plugin.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { ISA_AUTO, ISA_BASELINE, ISA_V3, ISA_V4 };
 enum { GEMM_AUTO, GEMM_OWN, GEMM_BLAS };
-enum { MOST_THREADS = 512, LARGE = 4 << 20 };
+enum { MOST_THREADS = 512 };
 
 struct config {
     int64_t isa, gemm;
@@ -161,27 +159,12 @@ void *device_work(struct device *d, int slot, int64_t count, size_t size) {
     return d->work[slot].memory;
 }
 
-/* Asks for pages of 2 MB where the system gives them on request: fewer faults at first use, fewer misses of the TLB. */
-static void want_large_pages(void *p, size_t bytes) {
-#if defined(MADV_HUGEPAGE)
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)p + page - 1) / page * page, end = ((uintptr_t)p + bytes) / page * page;
-
-    if (bytes >= LARGE)
-        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* a wish: refused, nothing is lost */
-#else
-    (void)p;
-    (void)bytes;
-#endif
-}
-
 static rein_status cpu_alloc(void *dev, size_t bytes, void **ptr) {
     struct device *d = dev;
 
     *ptr = d->host->alloc(d->host->ctx, bytes ? bytes : 1);
     if (!*ptr)
         return device_nomem(d);
-    want_large_pages(*ptr, bytes);
     return REIN_OK;
 }
 
