@@ -136,9 +136,7 @@ int sampler_run(struct sampler *d, const struct flow *f, struct error *err) {
     return adapted_forward(d->trunk, d->lora, &d->work, f, err);
 }
 
-int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
-    if (n <= d->batch_capacity)
-        return 0;
+static void free_batch(struct sampler *d) {
     free(d->ids);
     free(d->positions);
     free(d->targets);
@@ -149,6 +147,12 @@ int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
     free(d->u);
     free(d->out_logp);
     free(d->out_value);
+}
+
+int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
+    if (n <= d->batch_capacity)
+        return 0;
+    free_batch(d);
     d->batch_capacity = 0;
     d->ids = mem_array(n, sizeof(*d->ids));
     d->positions = mem_array(n, sizeof(*d->positions));
@@ -175,16 +179,7 @@ void sampler_free(struct sampler *d) {
     free(d->slots);
     free(d->active);
     free(d->banned);
-    free(d->ids);
-    free(d->positions);
-    free(d->targets);
-    free(d->out_ids);
-    free(d->rows);
-    free(d->segments);
-    free(d->runs);
-    free(d->u);
-    free(d->out_logp);
-    free(d->out_value);
+    free_batch(d);
     free(d->begin);
     free(d->length);
     free(d->ended);
