@@ -18,7 +18,7 @@ trap 'rm -rf "$dir"' EXIT
 export REIN_PLUGIN_PATH="$plugins" HOME="$dir/home" PATH="$dir/bin:$bin:$PATH"
 unset REIN_BACKEND REIN_MACHINE XDG_DATA_HOME DESTDIR MAKEFLAGS MFLAGS MAKELEVEL
 umask 022
-mkdir "$dir/bin" "$dir/home" "$dir/work" "$dir/example"
+mkdir "$dir/bin" "$dir/home" "$dir/guide" "$dir/example"
 
 # The demo may be staged, the compiler may be told of sanitizers, and the steps may be few.
 export REAL_MAKE="$(command -v make)" REAL_REIN="$bin/rein" DEMO="$data/demo" QUICK="$quick" SANITIZE="${CFLAGS-}"
@@ -56,14 +56,14 @@ awk '
     inside { print }' "$guide" >"$dir/script"
 [ "$(grep -c '^make check' "$dir/script")" -ge 3 ] && [ "$(grep -c END_OF_PATCH "$dir/script")" -eq 6 ]
 ok $? "the guide has its commands"
-(cd "$dir/work" && sh -eu "$dir/script") >"$dir/log" 2>&1
+(cd "$dir/guide" && sh -eu "$dir/script") >"$dir/log" 2>&1
 status=$?
 [ $status -eq 0 ] || tail -40 "$dir/log" | sed 's/^/# /'
 ok $status "its commands work, in order"
 grep -q '^not ok .*prompts: d_logp is the derivative of loss' "$dir/log" &&
     grep -q '^# d_logp.*loss() wrote .*, but the loss it returns changes by' "$dir/log"
 ok $? "rein-conform says what the guide says it says"
-metrics=$dir/work/mine/run/mine/metrics.jsonl
+metrics=$dir/guide/mine/run/mine/metrics.jsonl
 if [ -z "$quick" ]; then
     sed -n 's/.*"reward":\([^,]*\),.*/\1/p' "$metrics" | awk 'NR <= 5 { a += $1 / 5 } { last[NR % 5] = $1 }
         END { for (i in last) b += last[i] / 5; print "# reward " a " at first, " b " at last"; exit !(NR > 9 && b > a + 0.1) }'
@@ -72,7 +72,7 @@ else
     [ "$(grep -c '"loss"' "$metrics")" -eq 3 ]
     ok $? "its pipeline runs"
 fi
-[ -s "$dir/work/mine/run/report.html" ]
+[ -s "$dir/guide/mine/run/report.html" ]
 ok $? "there is a report to look at"
 
 awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$guide" >"$dir/example/test.c"
