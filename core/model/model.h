@@ -87,6 +87,9 @@ int model_share(struct model *with, enum model_head head, const struct model_sou
 /* Would `source` have the very trunk of m, which was opened frozen and is as its files say: same folder, or same
  * configuration, tokenizer and bytes of every tensor but the score head's? Then a head on m's trunk is enough. */
 int model_same_files(const struct model *m, const struct model_source *source, bool *same, struct error *err);
+/* A number that tells whether another model has come to lie where `source` says: of the configuration, and of tensors_sum of
+ * its files, an adapter's and its base's. Weights drawn at random count by their configuration alone. */
+int model_sum(const struct model_source *source, uint32_t *out, struct error *err);
 /* A frozen copy of the current weights, as a reference for a model that is about to be trained. */
 int model_clone_frozen(const struct model *m, struct model **out, struct error *err);
 void model_close(struct model *m);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Do the files of two models hold one trunk?
+ * Do the files of two models hold one trunk? Are they what they were?
  */
-#include "model/peft.h"
+#include "model/adapted.h"
 #include "model/tensors.h"
 #include "model/trunk.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* What may differ: it is of the head, or for people. */
 static int strip(json_t *o) {
@@ -81,5 +83,50 @@ int model_same_files(const struct model *m, const struct model_source *source, b
         rc = compare_tensors(t, source->path, same, err);
     config_free(&config);
     tokenizer_free(tokenizer);
+    return rc;
+}
+
+/* Takes `o`, which may be NULL without memory. */
+static int json_sum(json_t *o, uint32_t *sum, struct error *err) {
+    char *text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+    json_decref(o);
+    if (!text)
+        return error_nomem(err, "a model's configuration");
+    *sum += (uint32_t)crc32_z(0, (const void *)text, strlen(text));
+    free(text);
+    return 0;
+}
+
+static int config_sum(const struct sources *s, uint32_t *sum, struct error *err) {
+    struct model_config c;
+    json_t *o;
+
+    if (s->file && tensors_is_gguf(s->file))
+        return json_sum(tensors_metadata(s->file), sum, err);
+    if (config_load(s->trunk.path, &c, err))
+        return -1;
+    o = c.json ? json_deep_copy(c.json) : NULL;
+    if (o)
+        strip(o);
+    config_free(&c);
+    return json_sum(o, sum, err);
+}
+
+int model_sum(const struct model_source *source, uint32_t *out, struct error *err) {
+    struct sources s;
+    int rc;
+
+    *out = 0;
+    if (sources_open(source, &s, err))
+        return -1;
+    rc = config_sum(&s, out, err);
+    if (rc == 0 && s.file)
+        *out += tensors_sum(s.file);
+    if (rc == 0 && s.peft) {
+        *out += tensors_sum(s.peft->tensors);
+        rc = json_sum(json_pack("[I, f, b]", (json_int_t)s.peft->rank, s.peft->alpha, (int)s.peft->rslora), out, err);
+    }
+    sources_close(&s);
     return rc;
 }

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 enum { SHARD_LIMIT = 4096 };
 
@@ -373,4 +374,27 @@ bool tensors_same(const struct tensors *a, const struct tensors *b) {
                x->nanoseconds == y->nanoseconds && a->maps[i].length == b->maps[i].length;
     }
     return same;
+}
+
+static uint32_t entry_crc(const struct tensor_entry *e) {
+    const uint64_t bytes = e->info.bytes;
+    uLong crc = crc32_z(0, (const void *)e->info.name, strlen(e->info.name));
+
+    crc = crc32_z(crc, (const void *)e->info.type, strlen(e->info.type));
+    crc = crc32_z(crc, (const void *)e->info.shape, e->info.rank * sizeof(*e->info.shape));
+    if (bytes <= TENSORS_SAMPLES * TENSORS_BLOCK)
+        return (uint32_t)crc32_z(crc, e->data, (size_t)bytes);
+    for (uint64_t i = 0; i < TENSORS_SAMPLES; i++) /* from the first byte to the last */
+        crc = crc32_z(crc, e->data + (bytes - TENSORS_BLOCK) * i / (TENSORS_SAMPLES - 1), TENSORS_BLOCK);
+    return (uint32_t)crc;
+}
+
+uint32_t tensors_sum(const struct tensors *t) {
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i < t->table.count; i++) {
+        sum += entry_crc(&t->table.entries[i]);
+        tensors_forget(t, &t->table.entries[i].info);
+    }
+    return sum;
 }

@@ -42,6 +42,10 @@ const void *tensors_data(const struct tensors *t, const struct tensor_info *info
 void tensors_forget(const struct tensors *t, const struct tensor_info *info);
 /* Are they of one path, and of the very same files? A file that was replaced or written to in between is another. */
 bool tensors_same(const struct tensors *a, const struct tensors *b);
+/* A number that other weights would hardly have: of all names, types and shapes, all bytes of small tensors, and TENSORS_SAMPLES
+ * blocks spread over each of the others. Not of the order of tensors, nor of the files that they are in. */
+uint32_t tensors_sum(const struct tensors *t);
+enum { TENSORS_SAMPLES = 16, TENSORS_BLOCK = 4096 };
 bool tensors_is_gguf(const struct tensors *t);
 const char *tensors_path(const struct tensors *t);
 

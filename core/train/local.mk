@@ -4,6 +4,7 @@ core_libcore_la_SOURCES += \
 	core/train/choices.c core/train/choices.h \
 	core/train/checkpoint.c core/train/checkpoint.h \
 	core/train/data.c core/train/data.h \
+	core/train/fingerprint.c core/train/fingerprint.h \
 	core/train/learner.c core/train/learner.h \
 	core/train/metrics.c core/train/metrics.h \
 	core/train/mismatch.c core/train/mismatch.h \

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/mempeak.h"
 #include "train/data.h"
+#include "train/fingerprint.h"
 #include "train/room.h"
 #include "train/save.h"
 #include "train/schedule.h"
@@ -147,8 +148,8 @@ int run_open(const struct stage *s, const struct stage_env *env, struct run **ou
     if (open_learners(r, &needs, err) != 0)
         goto fail;
     settle(r);
-    if (trainer_open(s, env, needs, &r->trainer, err) != 0 || open_data(r, err) != 0 ||
-        settle_steps(r, err) != 0 || room_make(r, err) != 0 || open_references(r, err) != 0 ||
+    if (fingerprint_models(s, &r->models, err) != 0 || trainer_open(s, env, needs, &r->trainer, err) != 0 ||
+        open_data(r, err) != 0 || settle_steps(r, err) != 0 || room_make(r, err) != 0 || open_references(r, err) != 0 ||
         trainer_open_optimizers(s, r->lr, &r->trainer, err) != 0)
         goto fail;
     if (s->train.ema > 0 && average_create(r->trainer.optimizer, OWNER_ACTOR, s->train.ema, &r->average, err) != 0)
@@ -177,6 +178,7 @@ void run_close(struct run *r) {
     step_free(&r->step);
     average_free(r->average);
     trainer_close(&r->trainer);
+    json_decref(r->models);
     free(r);
 }
 

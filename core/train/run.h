@@ -10,6 +10,8 @@
 #include "train/step.h"
 #include "train/trainer.h"
 
+#include <jansson.h>
+
 /* Where the run stands: with the weights and the optimizer, all that a checkpoint must hold. */
 struct position {
     uint64_t step;               /* optimiser steps done */
@@ -43,6 +45,7 @@ struct run {
     double lr, temperature;
     uint32_t max_tokens;
     struct position at;
+    json_t *models;              /* fingerprint_models */
     bool begun;                  /* the sink knows of the stage */
     double clock;                /* when it was opened */
     bool own_peak;               /* peak memory is counted from there */

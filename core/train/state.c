@@ -4,11 +4,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "train/checkpoint.h"
+#include "train/fingerprint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 /* The numbers of struct position by name. */
 struct counter {
@@ -25,68 +25,6 @@ enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
 
 static uint64_t *counter_at(struct position *p, size_t i) {
     return (uint64_t *)((char *)p + counters[i].offset);
-}
-
-/* Prompts, and the columns that reward sources read. */
-static uint32_t prompts_crc(const struct dataset *d) {
-    uLong crc = crc32(0L, Z_NULL, 0);
-
-    for (size_t i = 0; i < d->nrows; i++)
-        crc = crc32_z(crc, (const void *)d->rows[i].ids, d->rows[i].length * sizeof(*d->rows[i].ids));
-    for (size_t i = 0; i < d->nunits; i++)
-        if (d->units[i].columns != NULL)
-            crc = crc32_z(crc, (const void *)d->units[i].columns, strlen(d->units[i].columns));
-    return (uint32_t)crc;
-}
-
-/* How rows are cut into steps: a position in the middle of a rollout means nothing with another shape. */
-static void put_shape(const struct run *r, json_t *out) {
-    const struct stage *s = r->stage;
-    struct buffer names = {0};
-    char text[160];
-
-    for (size_t i = 0; i < r->count; i++)
-        buffer_printf(&names, "%s%s", i ? " " : "", r->learners[i].spec->plugin->name);
-    json_object_set_new(out, "algorithms", json_string(names.data ? names.data : ""));
-    buffer_free(&names);
-    if (!s->on_policy || r->count > 1)
-        json_object_set_new(out, "batch", json_integer(s->train.batch));
-    if (!s->on_policy)
-        return;
-    snprintf(text, sizeof(text), "%lld x %lld at %a, %lld at once, %u times", (long long)s->rollout.prompts,
-             (long long)s->rollout.group, r->temperature, (long long)s->train.minibatch, r->epochs);
-    json_object_set_new(out, "rollout", json_string(text));
-}
-
-/* Its parameters may be as many with other options. */
-static json_t *put_adapter(const struct lora_options *o) {
-    return json_pack("{s:I, s:f, s:f, s:b}", "rank", (json_int_t)o->rank, "alpha", o->alpha, "dropout", o->dropout,
-                     "rslora", o->rslora != 0);
-}
-
-/* What must be the same for the run to go on as if it had never stopped. */
-static json_t *fingerprint(const struct run *r) {
-    json_t *out = json_pack("{s:s, s:I, s:I, s:I}", "stage", r->stage->name, "seed", (json_int_t)r->env->seed, "steps",
-                            (json_int_t)r->total, "parameters", (json_int_t)optimizer_elements(r->trainer.optimizer));
-
-    if (out != NULL)
-        put_shape(r, out);
-    if (out != NULL)
-        json_object_set_new(out, "ema", json_real(r->stage->train.ema));
-    if (out != NULL && r->stage->model.source.lora != NULL)
-        json_object_set_new(out, "lora", put_adapter(r->stage->model.source.lora));
-    if (out != NULL && r->stage->critic.present && r->stage->critic.source.lora != NULL)
-        json_object_set_new(out, "critic_lora", put_adapter(r->stage->critic.source.lora));
-    for (size_t i = 0; out != NULL && i < r->count; i++) {
-        char name[32];
-
-        snprintf(name, sizeof(name), "data%zu", i);
-        if (r->stage->on_policy && i == r->main)
-            json_object_set_new(out, name, json_integer(prompts_crc(&r->data[i])));
-        else
-            json_object_set_new(out, name, json_integer(samples_crc(&r->samples[i])));
-    }
-    return out;
 }
 
 /* Hexadecimal floats, as text: exact, and able to say nan. */
@@ -215,42 +153,6 @@ int state_save(struct run *r, struct error *err) {
     return checkpoint_commit(&w, r->stage->checkpoint.keep > 0 ? r->stage->checkpoint.keep : 1, err);
 }
 
-/* The fingerprint's keys in a user's words; data sets and the stage's name aside. */
-static const char *const words[][2] = {
-    {"steps", "the number of steps"},
-    {"parameters", "the model"},
-    {"seed", "the seed"},
-    {"ema", "train.ema"},
-    {"lora", "lora"},
-    {"critic_lora", "the critic's lora"},
-    {"algorithms", "the algorithm"},
-    {"batch", "train.batch"},
-    {"rollout", "what shapes a rollout (prompts, group, temperature, minibatch, epochs)"},
-};
-
-static const char *say(const char *name) {
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(name, words[i][0]) == 0)
-            return words[i][1];
-    return strncmp(name, "data", 4) == 0 ? "the data" : "the stage";
-}
-
-/* Which of the things that must be the same is not. */
-static int compare(const struct run *r, const json_t *was, const char *path, struct error *err) {
-    json_t *now = fingerprint(r), *value;
-    const char *name;
-    int rc = 0;
-
-    if (now == NULL)
-        return error_nomem(err, "checkpoint");
-    json_object_foreach(now, name, value) {
-        if (rc == 0 && !json_equal(value, json_object_get(was, name)))
-            rc = error_input(err, "%s: cannot be resumed: %s changed since it was saved", path, say(name));
-    }
-    json_decref(now);
-    return rc;
-}
-
 static int get_algorithms(struct run *r, const char *path, const json_t *versions, struct error *err) {
     if (json_array_size(versions) != r->count)
         return error_input(err, "%s: cannot be resumed: the algorithms of the stage changed", path);
@@ -299,7 +201,7 @@ static int get_rollout(struct run *r, const char *path, struct error *err) {
 static int load(struct run *r, const char *path, const json_t *root, struct error *err) {
     const json_t *position = json_object_get(root, "position");
 
-    if (compare(r, json_object_get(root, "of"), path, err) != 0)
+    if (fingerprint_check(r, json_object_get(root, "of"), path, err) != 0)
         return -1;
     for (size_t i = 0; i < COUNTERS; i++)
         *counter_at(&r->at, i) = (uint64_t)json_integer_value(json_object_get(position, counters[i].name));

@@ -116,5 +116,5 @@ run run ppo.yaml
 ok "policy and critic have adapters" [ "$status" -eq 0 ]
 rm -r ppo/three/model
 run run ppo.yaml --resume --set three.critic.lora.alpha=7
-ok "the critic's cannot change when a run goes on" says "the critic's lora changed"
+ok "the critic's cannot change when a run goes on" says "critic.lora changed"
 done_testing

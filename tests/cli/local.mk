@@ -12,3 +12,5 @@ TESTS += tests/cli/adapters.sh
 EXTRA_DIST += tests/cli/adapters.sh
 EXTRA_DIST += tests/cli/memory.sh
 TESTS += tests/cli/memory.sh
+TESTS += tests/cli/resume.sh
+EXTRA_DIST += tests/cli/resume.sh

@@ -254,6 +254,33 @@ START_TEST(a_checkpoint_of_another_shape_is_refused) {
 }
 END_TEST
 
+START_TEST(a_checkpoint_of_another_memory_layout_is_refused) {
+    static const char *const one[] = {"layers.0.mlp.up_proj.weight"}, *const other[] = {"layers.0.mlp.gate_proj.weight"};
+    struct model_source *source;
+    struct fixture f;
+    struct error err = {0};
+
+    open_ok(&f, "frozen", SFT, h.sft, 2);
+    source = &f.stage.model.source;
+    source->freeze = one;
+    source->nfreeze = 1;
+    h.stop_step = 5;
+    ck_assert_int_eq(fixture_run(&h, &f, 1, false, &err), -1);
+    h.stop_step = 0;
+    source->dtype = REIN_BF16;
+    refused(&f, "model.dtype changed");
+    source->dtype = 0;
+    source->freeze = other; /* of as many parameters */
+    refused(&f, "model.freeze changed");
+    source->nfreeze = 0;
+    refused(&f, "model.freeze changed");
+    source->freeze = one;
+    source->nfreeze = 1;
+    run_ok(&f, true);
+    fixture_close(&f);
+}
+END_TEST
+
 START_TEST(resuming_before_the_first_checkpoint_begins_anew) {
     struct fixture a, b;
 
@@ -373,6 +400,7 @@ int main(void) {
     tcase_add_test(tc, a_damaged_checkpoint_is_passed_over);
     tcase_add_test(tc, a_checkpoint_of_something_else_is_refused);
     tcase_add_test(tc, a_checkpoint_of_another_shape_is_refused);
+    tcase_add_test(tc, a_checkpoint_of_another_memory_layout_is_refused);
     tcase_add_test(tc, resuming_before_the_first_checkpoint_begins_anew);
     tcase_add_test(tc, a_killed_run_goes_on_with_the_same_bits);
     tcase_add_test(tc, a_file_size_limit_is_an_error_and_not_a_death);
