@@ -14,3 +14,5 @@ EXTRA_DIST += tests/cli/memory.sh
 TESTS += tests/cli/memory.sh
 TESTS += tests/cli/resume.sh
 EXTRA_DIST += tests/cli/resume.sh
+TESTS += tests/cli/bf16.sh
+EXTRA_DIST += tests/cli/bf16.sh

@@ -120,6 +120,31 @@ START_TEST(a_stopped_ppo_goes_on_with_the_same_bits) {
 }
 END_TEST
 
+/* Weights in bfloat16: a checkpoint holds their masters, which they follow from the first pass on. */
+START_TEST(narrow_weights_go_on_with_the_same_bits) {
+    struct fixture whole, wide;
+
+    open_ok(&wide, "wide", SFT, h.sft, 0);
+    run_ok(&wide, false);
+    open_ok(&whole, "narrow", "dtype: bf16\n" SFT, h.sft, 0);
+    run_ok(&whole, false);
+    ck_assert_uint_ne(fixture_crc(&whole, "model/model.safetensors"), fixture_crc(&wide, "model/model.safetensors"));
+    for (uint64_t step = 1; step <= 11; step += 5)
+        stop_and_resume("narrow-stop", "dtype: bf16\n" SFT, h.sft, &whole, step, 0);
+    for (uint64_t call = 1; call <= 30; call += 14)
+        stop_and_resume("narrow-stop", "dtype: bf16\n" SFT, h.sft, &whole, 0, call);
+    fixture_close(&wide);
+    fixture_close(&whole);
+    open_ok(&whole, "narrow-ppo", "dtype: bf16\n" PPO, h.prompts, 0);
+    run_ok(&whole, false);
+    for (uint64_t step = 2; step <= 13; step += 5)
+        stop_and_resume("narrow-stop", "dtype: bf16\n" PPO, h.prompts, &whole, step, 0);
+    for (uint64_t call = 20; call <= 160; call += 60)
+        stop_and_resume("narrow-stop", "dtype: bf16\n" PPO, h.prompts, &whole, 0, call);
+    fixture_close(&whole);
+}
+END_TEST
+
 START_TEST(only_the_newest_checkpoints_stay) {
     struct fixture a, b;
     struct error err = {0};
@@ -396,6 +421,7 @@ int main(void) {
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, a_stopped_sft_goes_on_with_the_same_bits);
     tcase_add_test(tc, a_stopped_ppo_goes_on_with_the_same_bits);
+    tcase_add_test(tc, narrow_weights_go_on_with_the_same_bits);
     tcase_add_test(tc, only_the_newest_checkpoints_stay);
     tcase_add_test(tc, a_damaged_checkpoint_is_passed_over);
     tcase_add_test(tc, a_checkpoint_of_something_else_is_refused);

@@ -173,6 +173,8 @@ static int bind_models(const struct harness *h, struct fixture *f, const struct 
         s->model.source.head = MODEL_SCORE;
     if (text_of(node_get(root, "model"), "dropout"))
         s->model.dropout = strtod(text_of(node_get(root, "model"), "dropout"), NULL);
+    if (text_of(root, "dtype"))
+        s->model.source.dtype = strcmp(text_of(root, "dtype"), "bf16") == 0 ? REIN_BF16 : REIN_F32;
     s->model.bootstrap = text_of(node_get(root, "model"), "bootstrap") != NULL;
     if (node_get(root, "lora")) {
         s->model.source.lora = params_bind(&lora_params, node_get(root, "lora"), NULL, &f->arena, NULL);

@@ -27,7 +27,7 @@ void harness_close(struct harness *h);
 const char *harness_file(const struct harness *h, const char *name, const char *text);
 
 /* A resolved stage, from YAML like a pipeline's: algorithm, train, rollout, data, checkpoint, rewards. Models are the tiny
- * random one (`model: {dropout: 0.1, bootstrap: true}`): `head: score` for a reward model; `from: PATH`; `lora: {...}`; `critic: separate|share`, `reference: true`. */
+ * random one (`model: {dropout: 0.1, bootstrap: true}`): `head: score` for a reward model; `from: PATH`; `dtype: bf16`; `lora: {...}`; `critic: separate|share`, `reference: true`. */
 struct fixture {
     struct document doc;
     struct arena arena;
