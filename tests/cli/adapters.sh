@@ -94,6 +94,15 @@ ok "targets cannot change when a run goes on" refused 2
 run run lora.yaml --resume
 ok "as it was, it goes on" [ "$status" -eq 0 ]
 
+# dropout as the pipeline says it: B is zero in the first step, so that it moves the gradient and not yet the loss
+value() { sed -n "1s|.*\"$2\":\([-+.0-9e]*\).*|\1|p" "$1/two/metrics.jsonl"; }
+run run lora.yaml --set output=dropped --set two.model.lora.dropout=0.5
+ok "dropout of the adapters' inputs trains" [ "$status" -eq 0 ]
+loss=$(value adapted loss) norm=$(value adapted grad_norm)
+ok "the first loss is that of no dropout" [ -n "$loss" -a "$loss" = "$(value dropped loss)" ]
+ok "its gradient is not" [ -n "$norm" -a "$norm" != "$(value dropped grad_norm)" ]
+ok "nor what was learnt" [ "$(cksum <adapted/two/model/adapter_model.safetensors)" != "$(cksum <dropped/two/model/adapter_model.safetensors)" ]
+
 # the critic's adapter is as much a part of what goes on as the policy's
 cat >ppo.yaml <<YAML
 rein: 1

@@ -264,6 +264,78 @@ START_TEST(draws_are_of_each_sequence) {
 }
 END_TEST
 
+/* A score by the formulas of pass.h and rein/perturb.h, from what the head reads. */
+static double drawn_score(const float *w, const float *x, int64_t h, const struct pass_perturb *how, uint64_t key,
+                          uint32_t position, uint32_t place) {
+    double squares = 0, sum = 0, z[4];
+    uint32_t word[4];
+
+    for (int64_t c = 0; c < h; c++)
+        squares += (double)w[c] * w[c];
+    for (int64_t c = 0; c < h; c++) {
+        if (c % 4 == 0) {
+            rein_philox(key, (uint32_t)c / 4, position, place, how->kind, word);
+            rein_normals(word, z);
+        }
+        if (how->kind == REIN_PERTURB_NOISE)
+            sum += (w[c] + how->rate * sqrt(squares / (double)h) * z[c % 4]) * x[c];
+        else if (word[c % 4] >= rein_dropout_below(how->rate))
+            sum += (double)w[c] * x[c] / (1 - how->rate);
+    }
+    return sum;
+}
+
+/* The head's draws are of each sequence's key and of places within it, wherever their rows are computed. */
+START_TEST(head_draws_are_of_places_in_sequences) {
+    const uint64_t keys[] = {11, 12, 13, 14};
+    const struct pass_perturb how = {_i % 2 ? REIN_PERTURB_NOISE : REIN_PERTURB_DROPOUT, REIN_SITE_HEAD, 0.3, keys};
+    static const struct {
+        int32_t sequence, position;
+    } read[] = {{0, 5}, {0, 6}, {0, 9}, {1, 5}, {1, 8}, {2, 6}, {2, 10}, {2, 11}};
+    enum { READ = sizeof(read) / sizeof(*read) };
+    int32_t at[READ];
+    float score[READ], *hidden;
+    struct error err = {0};
+    struct model_param *head;
+    struct model *m;
+    struct pass *p;
+    char *config, *folder;
+    struct rows r;
+    int64_t h;
+    int scored = 0;
+
+    while (!json_object_get(case_at(scored), "scores"))
+        scored++;
+    config = json_dumps(json_object_get(case_at(scored), "config"), 0);
+    folder = engine_model(config, true);
+    m = engine_open(folder, MODEL_SCORE, false);
+    h = model_config(m)->hidden;
+    head = model_param(m, model_params(m) - 1);
+    make(&cases[0], &r); /* a group of three */
+    for (int i = 0; i < READ; i++)
+        at[i] = (int32_t)r.offset[read[i].sequence] + read[i].position;
+    must(pass_create(m, &p, &err), &err);
+    pass_share(p, _i < 2 ? 1 : 0);
+    must(pass_perturb(p, &how, 3, &err), &err);
+    must(pass_forward(p, &r.packed, false, &err), &err);
+    must(pass_scores(p, m, READ, at, score, &err), &err);
+    hidden = malloc(MOST * (size_t)h * sizeof(*hidden));
+    must(pass_hidden(p, hidden, &err), &err);
+    for (int i = 0; i < READ; i++) {
+        const double expected = drawn_score(head->w.data, hidden + at[i] * h, h, &how, keys[read[i].sequence],
+                                            (uint32_t)read[i].position, 2 * (uint32_t)model_config(m)->layers + 1);
+
+        ck_assert_msg(fabs(score[i] - expected) < 1e-5, "row %d of sequence %d: %g, not %g", read[i].position,
+                      read[i].sequence, (double)score[i], expected);
+    }
+    free(hidden);
+    pass_free(p);
+    model_close(m);
+    engine_remove(folder);
+    free(config);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("sharing");
     TCase *t = tcase_create("sharing");
@@ -276,6 +348,7 @@ int main(void) {
     tcase_add_test(t, rows_are_counted_once);
     tcase_add_loop_test(t, sharing_changes_no_number, 0, (int)json_array_size(json_object_get(golden, "cases")));
     tcase_add_loop_test(t, draws_are_of_each_sequence, 0, 4);
+    tcase_add_loop_test(t, head_draws_are_of_places_in_sequences, 0, 4);
     suite_add_tcase(suite, t);
     rc = tap_run(suite);
     json_decref(golden);

@@ -123,6 +123,27 @@ START_TEST(micro_batches_make_no_difference) {
 }
 END_TEST
 
+/* Dropout is of what the adapters read, not of the model: while B is zero the loss is that of no dropout, but its gradient
+ * is not. */
+START_TEST(dropout_is_the_adapters_alone) {
+    struct fixture f[2];
+    double loss[2][8], norm[2][8];
+
+    for (int k = 0; k < 2; k++) {
+        open_ok(&f[k], k ? "dropped" : "kept", k ? SFT("rank: 3, dropout: 0.4", "steps: 4") : SFT("rank: 3", "steps: 4"),
+                base, h.sft);
+        run_ok(&f[k], false);
+        ck_assert_uint_eq(fixture_metric(&f[k], "loss", loss[k], 8), 4);
+        ck_assert_uint_eq(fixture_metric(&f[k], "grad_norm", norm[k], 8), 4);
+        file_remove_tree(f[k].output, NULL);
+        fixture_close(&f[k]);
+    }
+    ck_assert_double_eq_tol(loss[0][0], loss[1][0], 1e-7);
+    ck_assert_double_gt(fabs(norm[0][0] - norm[1][0]), 1e-2 * norm[0][0]);
+    ck_assert_double_gt(fabs(loss[0][3] - loss[1][3]), 1e-6);
+}
+END_TEST
+
 /* An adapter is trained on from where it stands; its reference is itself as it was, so the first margin is 0. */
 START_TEST(an_adapter_goes_on) {
     struct fixture f, g;
@@ -213,6 +234,7 @@ int main(void) {
     tcase_set_timeout(t, 120);
     tcase_add_test(t, stopped_and_resumed);
     tcase_add_test(t, micro_batches_make_no_difference);
+    tcase_add_test(t, dropout_is_the_adapters_alone);
     tcase_add_test(t, an_adapter_goes_on);
     tcase_add_test(t, dpo_begins_at_its_reference);
     tcase_add_test(t, merged_when_asked);
