@@ -70,6 +70,39 @@ uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out)
     return out->score;
 }
 
+/* The built-in one: no file takes its name. */
+static bool is_reference(const struct rein_plugin *p) {
+    return strcmp(p->name, "ref") == 0;
+}
+
+/* Why does this backend, or file of one, not compute? False when it is none. */
+static bool why_not(const struct module *m, char *out, size_t size) {
+    struct rein_probe probe;
+
+    if (m->plugin == NULL) {
+        snprintf(out, size, "%s: %s", m->path, m->why);
+        return strstr(m->path, "/backends/") != NULL;
+    }
+    if (m->plugin->kind != REIN_KIND_BACKEND || is_reference(m->plugin))
+        return false;
+    session_probe(m->plugin, &probe);
+    snprintf(out, size, "%s: %s", m->plugin->name, probe.reason);
+    return true;
+}
+
+/* Nobody asked for the reference: it may take a hundred times as long. cpu-blas's reason is the one to tell. */
+static void warn_of_reference(const struct registry *r) {
+    char why[600] = "no other backend is on the plugin path", one[600];
+    bool usual = false;
+
+    for (size_t i = 0; i < registry_count(r) && !usual; i++)
+        if (why_not(registry_at(r, i), one, sizeof(one))) {
+            usual = strstr(one, "cpu-blas") != NULL;
+            snprintf(why, sizeof(why), "%s", one);
+        }
+    log_warn("the slow reference backend computes (%s)", why);
+}
+
 static const struct rein_plugin *best_backend(struct registry *r, struct error *err) {
     const struct rein_plugin *best = NULL;
     uint32_t best_score = 0;
@@ -90,6 +123,8 @@ static const struct rein_plugin *best_backend(struct registry *r, struct error *
     }
     if (best == NULL)
         error_run(err, "no backend can run on this machine");
+    else if (is_reference(best))
+        warn_of_reference(r);
     return best;
 }
 

@@ -211,6 +211,26 @@ ok "a device that is not there" says "there is no device 99"
 run check p.yaml --threads -3
 ok "threads out of range" refused 2
 
+# without cpu-blas the reference computes, which is said with the reason, unless it was asked for
+mkdir "$work/plain"
+cp -r "$top_builddir/modules/algorithms" "$work/plain/"
+cp -r "$top_builddir/modules/backends" "$work/plain/"
+echo broken >"$work/plain/backends/cpu-blas.so"
+plain() { REIN_PLUGIN_PATH=$work/plain XDG_DATA_HOME= HOME=$work run "$@"; }
+plain plugins
+if grep -q '^backend *cpu-blas' "$work/out"; then
+    echo "# rein is installed with cpu-blas: cannot be without it"
+else
+    plain check p.yaml --set backend=auto
+    ok "a backend that cannot be loaded is told" says "rein: warning: the slow reference backend computes ($work/plain/backends/cpu-blas.so: it cannot be loaded: "
+    ok "in one line" [ "$(grep -c . "$work/err")" -eq 1 -a "$status" -eq 0 ]
+    rm "$work/plain/backends/cpu-blas.so"
+    plain check p.yaml --set backend=auto
+    ok "as is that there is none" says "computes (no other backend is on the plugin path)"
+fi
+plain check p.yaml --backend ref
+ok "who asks for the reference is not warned" [ ! -s "$work/err" -a "$status" -eq 0 ]
+
 # seeds: a stage draws by the pipeline's, unless it has its own
 head -n 8 "$demo/data/pairs.jsonl" >pairs.jsonl
 cat >heads.yaml <<YAML
