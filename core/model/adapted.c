@@ -42,6 +42,19 @@ static const char *find_head(const struct tensors *file, enum model_head head) {
     return file && tensors_find(file, "score.weight") ? "score.weight" : NULL;
 }
 
+int sources_open_model(const struct model_source *source, struct sources *out, struct error *err) {
+    bool scores;
+
+    if (sources_open(source, out, err))
+        return -1;
+    scores = (out->peft && peft_score(out->peft)) ||
+             (find_head(out->file, MODEL_SCORE) && !tensors_find(out->file, "lm_head.weight"));
+    if (source->head != MODEL_LM || !scores)
+        return 0;
+    sources_close(out);
+    return error_input(err, "%s: is a reward model or a critic: it has a score head and predicts no tokens", source->path);
+}
+
 /* What is kept of a score head with an adapter that we wrote; PEFT's own folders have no config.json. */
 static int adapter_head(const struct peft *p, const char *name, struct model_config *c, struct error *err) {
     const struct tensor_info *info = tensors_find(p->tensors, name);

@@ -14,6 +14,9 @@ struct sources {
     struct model_source trunk;  /* the base, which an adapter leaves frozen */
 };
 int sources_open(const struct model_source *source, struct sources *out, struct error *err);
+/* The same for a whole model: refuses to predict tokens with the files of a reward model or a critic, which have a score head in
+ * place of a language model head. A tied one's embedding has the shape for it. */
+int sources_open_model(const struct model_source *source, struct sources *out, struct error *err);
 void sources_close(struct sources *s);
 
 /* Where a head is read from: the adapter's file when it has one there. */

@@ -254,7 +254,7 @@ int model_check(const struct model_source *source, struct model_config *config, 
     int rc = -1;
 
     *tokenizer = NULL;
-    if (sources_open(source, &files, err))
+    if (sources_open_model(source, &files, err))
         return -1;
     t = trunk_create(NULL, &files.trunk, err);
     if (t)
@@ -296,7 +296,7 @@ int model_open(struct backend *b, const struct model_source *source, struct mode
     int rc = -1;
 
     *out = NULL;
-    if (sources_open(source, &files, err))
+    if (sources_open_model(source, &files, err))
         return -1;
     m = mem_zeros(1, sizeof(*m));
     if (!m)

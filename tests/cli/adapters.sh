@@ -87,6 +87,17 @@ run check bases.yaml
 ok "an adapter is held against each base that it is given" says "its base and rank ask for"
 ok "with its place" says "bases.yaml:14:19"
 
+# an adapter with a score head is a reward model
+sed 's/name: two/name: judge/; s/use: sft/use: rm/; s/from: base,/from: base, head: score,/; s/sft.jsonl/pairs.jsonl/; s/output: adapted/output: judged/' \
+    lora.yaml >judge.yaml
+head -n 8 "$demo/data/pairs.jsonl" >pairs.jsonl
+run run judge.yaml
+ok "an adapter scores" [ "$status" -eq 0 ]
+run score judged/judge/model pairs.jsonl
+ok "whoever asks for scores" [ "$(grep -c score "$work/out")" -eq 16 ]
+run generate judged/judge/model "the shop"
+ok "but generates nothing" says "judged/judge/model: is a reward model or a critic"
+
 # adapters on other layers, of as many parameters
 rm -r adapted/two/model
 run run lora.yaml --resume --set two.model.lora.targets='[up_proj]'

@@ -260,6 +260,16 @@ ok "another seed another" differ a c
 run run heads.yaml --set seed=6 --set output=heads2
 ok "the pipeline's seed draws all that is random" differ a ../heads2/a
 
+# a reward model predicts no tokens, though its tied embedding has the shape of a head
+run generate heads/a/model "the shop"
+ok "generate refuses a reward model" refused 2
+ok "and says why" says "heads/a/model: is a reward model or a critic: it has a score head and predicts no tokens"
+run logprobs heads/a/model sft.jsonl
+ok "so does logprobs" refused 2
+run check p.yaml --set one.model.from=heads/a/model --set output=none
+ok "and a stage that would train it to" says "--set one.model.from=heads/a/model: "
+ok "before anything is run" refused 2
+
 # the policy on one backend, the reward model on another
 cat >two.yaml <<YAML
 rein: 1
