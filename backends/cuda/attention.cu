@@ -33,6 +33,7 @@ static __global__ void __launch_bounds__(THREADS)
     float out[ROWS][COLS] = {}, most[ROWS], sum[ROWS];
     int64_t first[ROWS], end[ROWS];
 
+    UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + i * TY, query = t.q0 + r / t.heads;
         end[i] = query < t.q1 && r < M ? key_end(t.segment, query) : 0;
@@ -93,6 +94,7 @@ static __global__ void __launch_bounds__(THREADS)
         for (int c = 0; c < COLS; c++)
             out[i][c] = fmaf(p[(ty + i * TY) * (N + 1) + j], kv[j * (D + 1) + tx + c * TX], out[i][c]);
     }
+    UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + i * TY, query = t.q0 + r / t.heads, head = t.h0 + r % t.heads;
         const int64_t row = t.segment.q_begin + (int64_t)query;
@@ -100,8 +102,10 @@ static __global__ void __launch_bounds__(THREADS)
                                : partials + t.slot * partial_size(a.head_dim) + r * a.head_dim;
         if (r >= M || query >= t.q1)
             continue;
-        for (int c = tx; c < a.head_dim; c += TX)
-            to[c] = t.slot < 0 ? out[i][c / TX] / sum[i] : out[i][c / TX];
+        UNROLL
+        for (int c = 0; c < COLS; c++)
+            if (tx + c * TX < a.head_dim)
+                to[tx + c * TX] = t.slot < 0 ? out[i][c] / sum[i] : out[i][c];
         if (tx == 0 && t.slot < 0 && a.lse)
             a.lse[row * a.heads + head] = most[i] + logf(sum[i]);
         if (tx == 0 && t.slot >= 0) {

@@ -50,6 +50,7 @@ static __global__ void __launch_bounds__(THREADS)
 
     load_tile<B, D>(q, a.head_dim, [&](int r) { return row_of(r, a.q, a.ldq); });
     load_tile<B, D>(dout, a.head_dim, [&](int r) { return row_of(r, a.dout, a.ldout); });
+    UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + i * TY, query = t.q0 + r / t.heads, head = t.h0 + r % t.heads;
         const bool there = r < B && query < t.q1;
@@ -95,11 +96,14 @@ static __global__ void __launch_bounds__(THREADS)
             if (ty + i * TY < B)
                 dq[i][c] = fmaf(slope[(ty + i * TY) * (B + 1) + j], k[j * (D + 1) + tx + c * TX], dq[i][c]);
     }
+    UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int r = ty + i * TY, query = t.q0 + r / t.heads;
         float *to = a.dq + (t.segment.q_begin + (int64_t)query) * a.lddq + (t.h0 + r % t.heads) * a.head_dim;
-        for (int c = tx; r < B && query < t.q1 && c < a.head_dim; c += TX)
-            to[c] += dq[i][c / TX];
+        UNROLL
+        for (int c = 0; c < COLS; c++)
+            if (r < B && query < t.q1 && tx + c * TX < a.head_dim)
+                to[tx + c * TX] += dq[i][c];
     }
 }
 
@@ -199,13 +203,17 @@ static __global__ void __launch_bounds__(THREADS)
                 }
         }
     }
+    UNROLL
     for (int i = 0; i < ROWS; i++) {
         const int x = ty + i * TY;
         const int64_t row = (int64_t)t.row + x;
-        for (int c = tx; x < B && named[x] && c < a.head_dim; c += TX) {
-            a.dk[row * a.lddk + kv_head * a.head_dim + c] += dk[i][c / TX];
-            a.dv[row * a.lddv + kv_head * a.head_dim + c] += dv[i][c / TX];
-        }
+        UNROLL
+        for (int c = 0; c < COLS; c++)
+            if (x < B && named[x] && tx + c * TX < a.head_dim) {
+                const int64_t at = kv_head * a.head_dim + tx + c * TX;
+                a.dk[row * a.lddk + at] += dk[i][c];
+                a.dv[row * a.lddv + at] += dv[i][c];
+            }
     }
 }
 

@@ -44,21 +44,21 @@ static __device__ int32_t block_best(float value, int32_t index, SHARED_PTR(floa
     return index;
 }
 
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(MOST_ROW_BLOCK)
     head_rows(const struct rows h, float *logp, float *lse, float *entropy, int32_t *best) {
-    SHARED_ARRAY(float, part, BLOCK / WARP);
-    SHARED_ARRAY(float, values, BLOCK / WARP);
-    SHARED_ARRAY(int32_t, indices, BLOCK / WARP);
+    SHARED_ARRAY(float, part, MOST_ROW_BLOCK / WARP);
+    SHARED_ARRAY(float, values, MOST_ROW_BLOCK / WARP);
+    SHARED_ARRAY(int32_t, indices, MOST_ROW_BLOCK / WARP);
     const int64_t i = blockIdx.x;
     const float *z = h.z + i * h.vocabulary;
     float top = -INFINITY, sum = 0, mean = 0;
     int32_t at = (int32_t)threadIdx.x < h.vocabulary ? (int32_t)threadIdx.x : 0;
 
-    for (int64_t j = threadIdx.x; j < h.vocabulary; j += BLOCK)
+    for (int64_t j = threadIdx.x; j < h.vocabulary; j += blockDim.x)
         keep_best(&top, &at, logit(h, z, j), (int32_t)j);
     at = block_best(top, at, values, indices);
     top = block_max(top, part);
-    for (int64_t j = threadIdx.x; j < h.vocabulary; j += BLOCK) {
+    for (int64_t j = threadIdx.x; j < h.vocabulary; j += blockDim.x) {
         const float t = logit(h, z, j) - top, e = expf(t);
         sum += e;
         mean += e > 0.0f ? e * t : e; /* 0 * -inf is 0 here; a NaN stays */
@@ -101,7 +101,7 @@ extern "C" rein_status cuda_head(void *dev, const struct rein_head *a) {
         h.targets = targets + i;
         rc = chunk_logits(d, a->w, a->hidden + i * a->ldh, a->ldh, rows, h.z);
         if (rc == REIN_OK)
-            rc = RUN(d, head_rows, (unsigned)rows, BLOCK, 0, h, a->logp + i, a->lse ? a->lse + i : NULL,
+            rc = RUN(d, head_rows, (unsigned)rows, row_block(a->w->rows), 0, h, a->logp + i, a->lse ? a->lse + i : NULL,
                      a->entropy ? a->entropy + i : NULL, a->best ? a->best + i : NULL);
     }
     return rc;

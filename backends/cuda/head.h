@@ -6,6 +6,12 @@
 
 #include "blas.h"
 
+/* Threads for a row of logits: no more than there is work for. */
+enum { MOST_ROW_BLOCK = 512 };
+static inline unsigned row_block(int64_t vocabulary) {
+    return (unsigned)least(MOST_ROW_BLOCK, (vocabulary + WARP - 1) / WARP * WARP);
+}
+
 /* How many rows of n logits the workspace holds, at least 1. */
 static inline int64_t chunk_rows(const struct device *d, const struct rein_weight *w, int64_t n) {
     const int64_t room = (d->config.workspace << 20) / (int64_t)sizeof(float) / most(w->rows, 1);

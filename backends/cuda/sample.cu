@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-enum { BLOCK = 512, WARPS = BLOCK / WARP };
+enum { WARPS = MOST_ROW_BLOCK / WARP };
 
 struct row {
     const float *z; /* logits at the temperature */
@@ -42,11 +42,13 @@ static __device__ __forceinline__ double weight_of(const struct row &r, int64_t 
 struct three {
     double a, b, c;
 };
+/* part: [3][WARPS] */
 static __device__ struct three weights_from(const struct row &r, uint32_t a, uint32_t b, uint32_t c, bool counting,
                                             SHARED_PTR(double) part) {
+    const int warps = (int)blockDim.x / WARP, warp = (int)threadIdx.x / WARP;
     struct three sum = {0, 0, 0};
 
-    for (int64_t j = threadIdx.x; j < r.n; j += BLOCK)
+    for (int64_t j = threadIdx.x; j < r.n; j += blockDim.x)
         if (stays(r, j)) {
             const uint32_t key = key_of(r.z[j]);
             const double w = weight_of(r, j, counting);
@@ -54,9 +56,20 @@ static __device__ struct three weights_from(const struct row &r, uint32_t a, uin
             sum.b += key >= b ? w : 0.0;
             sum.c += key >= c ? w : 0.0;
         }
-    sum.a = block_sum<double>(sum.a, part);
-    sum.b = block_sum<double>(sum.b, part);
-    sum.c = block_sum<double>(sum.c, part);
+    sum = {warp_sum(sum.a), warp_sum(sum.b), warp_sum(sum.c)};
+    __syncthreads(); /* part may still be read */
+    if (threadIdx.x % WARP == 0) {
+        part[warp] = sum.a;
+        part[WARPS + warp] = sum.b;
+        part[2 * WARPS + warp] = sum.c;
+    }
+    __syncthreads();
+    sum = {0, 0, 0};
+    for (int w = 0; w < warps; w++) {
+        sum.a += part[w];
+        sum.b += part[WARPS + w];
+        sum.c += part[2 * WARPS + w];
+    }
     return sum;
 }
 
@@ -74,7 +87,8 @@ static __device__ __forceinline__ double running(const struct row &r, int64_t j,
  * one part. */
 static __device__ int64_t find_running(const struct row &r, enum kind kind, uint32_t key, double wanted, bool share,
                                        SHARED_PTR(double) part) {
-    const int64_t width = ((r.n + WARPS - 1) / WARPS + WARP - 1) / WARP * WARP;
+    const int warps = (int)blockDim.x / WARP;
+    const int64_t width = ((r.n + warps - 1) / warps + WARP - 1) / WARP * WARP;
     const int64_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, begin = warp * width;
     double sum = 0, before = 0, total = 0;
     int64_t found = -1;
@@ -87,11 +101,11 @@ static __device__ int64_t find_running(const struct row &r, enum kind kind, uint
     if (lane == 0)
         part[warp] = sum;
     __syncthreads();
-    for (int w = 0; w < WARPS; w++)
+    for (int w = 0; w < warps; w++)
         total += part[w];
     if (share)
         wanted *= total;
-    for (int w = 0; w < WARPS; w++) {
+    for (int w = 0; w < warps; w++) {
         if (!(part[w] > 0))
             continue;
         if (at >= 0)
@@ -164,8 +178,9 @@ struct draw {
     int greedy;
 };
 
-static __global__ void __launch_bounds__(BLOCK) sample(const struct draw a, float *logits, int32_t *ids, float *logp) {
-    SHARED_ARRAY(double, part, WARPS);
+static __global__ void __launch_bounds__(MOST_ROW_BLOCK)
+    sample(const struct draw a, float *logits, int32_t *ids, float *logp) {
+    SHARED_ARRAY(double, part, 3 * WARPS);
     SHARED_ARRAY(float, tops, WARPS);
     const int64_t i = blockIdx.x;
     float *z = logits + i * a.n, top = -INFINITY, allowed = -INFINITY;
@@ -173,7 +188,7 @@ static __global__ void __launch_bounds__(BLOCK) sample(const struct draw a, floa
     double total = 0;
     int64_t id;
 
-    for (int64_t j = threadIdx.x; j < a.n; j += BLOCK) {
+    for (int64_t j = threadIdx.x; j < a.n; j += blockDim.x) {
         const float t = (a.bias ? z[j] + a.bias[j] : z[j]) * a.inv_temperature;
         z[j] = t;
         top = fmaxf(top, t);
@@ -182,7 +197,7 @@ static __global__ void __launch_bounds__(BLOCK) sample(const struct draw a, floa
     }
     top = block_max(top, tops);
     r.top = block_max(allowed, tops);
-    for (int64_t j = threadIdx.x; j < a.n; j += BLOCK)
+    for (int64_t j = threadIdx.x; j < a.n; j += blockDim.x)
         total += (double)expf(z[j] - top);
     total = block_sum<double>(total, part); /* its barriers also make z known to all */
     if (a.greedy) {
@@ -240,7 +255,7 @@ extern "C" rein_status cuda_sample(void *dev, const struct rein_sample *a) {
         draw.u = u + i;
         rc = chunk_logits(d, a->w, a->hidden + i * a->ldh, a->ldh, rows, z);
         if (rc == REIN_OK)
-            rc = RUN(d, sample, (unsigned)rows, BLOCK, 0, draw, z, a->ids + i, a->logp + i);
+            rc = RUN(d, sample, (unsigned)rows, row_block(n), 0, draw, z, a->ids + i, a->logp + i);
     }
     return rc;
 }
