@@ -17,7 +17,7 @@ namespace emu {
 
 enum { ALIGN = 256, ZONE = 256, SHARED_SPACE = 1 << 20, PAGE = 1 << PAGE_BITS, LARGE = 64 << 10 };
 /* Freed blocks keep their addresses until so much is freed after them. */
-enum : size_t { QUARANTINE = (size_t)64 << 20 };
+enum : size_t { QUARANTINE = (size_t)16 << 20 };
 
 struct block {
     size_t bytes, room;

@@ -10,8 +10,7 @@ run() {
     REIN_EMU_SCHEDULE=$1 REIN_EMU_STREAMS=$2 "$top_builddir/rein-conform" backend "$module" >"$out/$1" 2>&1
     echo $? >"$out/$1.status"
 }
-run reverse random:5 & run interleaved eager & wait
-run random:11 lazy
+run reverse random:5 & run interleaved eager & run random:11 lazy & wait
 n=0
 for schedule in reverse interleaved random:11; do
     n=$((n + 1))

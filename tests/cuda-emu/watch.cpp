@@ -121,7 +121,36 @@ static inline void note_write(cell *c, uintptr_t address, uint64_t since, uint64
     c->write = now.clock << WRITE_SHIFT | atomic | now.thread;
 }
 
-template <bool write> static inline void access(const volatile void *p, size_t size, uint64_t atomic = 0) {
+/* Whether note_read has nothing to find and nothing to note at this cell: its write is ordered before whatever the launch's
+ * threads do now, and its reads are noted such that no later write can miss this one. */
+static inline bool quiet(const cell *c, bool shared) {
+    const uint64_t written = c->write >> WRITE_SHIFT, when = c->read >> READ_SHIFT;
+
+    if (written >= now.barrier || (written < now.block && (shared || written >= now.launch || c->write <= UNWRITTEN)))
+        return false;
+    if (when == now.clock && ((c->read & WARPS) || (c->read & (THREAD | LANES | BLOCKS)) == now.thread))
+        return true;
+    if (when == now.clock && (c->read & LANES) && (c->read & THREAD) / WARP_LANES == now.thread / WARP_LANES)
+        return true;
+    return (c->read & BLOCKS) && when >= now.launch;
+}
+
+/* Most reads: a few loads, nothing stored. */
+template <size_t size> static inline bool nothing_new(const void *p) {
+    const uintptr_t address = (uintptr_t)p, offset = address - memory.base;
+    const bool shared = address >= memory.shared;
+
+    if (offset >= memory.size || !now.on || address % size || memory.uniform[offset >> PAGE_BITS] != MIXED ||
+        (!shared && offset - (uintptr_t)now.device * memory.device >= memory.device))
+        return false;
+    const cell *c = memory.shadow + (offset >> 1);
+    for (size_t i = 0; i < size / 2; i++)
+        if ((i == 0 || c[i].write != c[i - 1].write || c[i].read != c[i - 1].read) && !quiet(&c[i], shared))
+            return false;
+    return true;
+}
+
+template <bool write> static __attribute__((noinline)) void access(const volatile void *p, size_t size, uint64_t atomic = 0) {
     const uintptr_t address = (uintptr_t)p, offset = address - memory.base;
 
     if (offset >= memory.size) {
@@ -166,9 +195,10 @@ void atomic_access(const volatile void *address, size_t size) {
 
 /* ---- what the compiler calls ------------------------------------------------------------------------ */
 
-#define HOOKS(size)                                                                                                    \
+#define HOOKS(size, quick)                                                                                             \
     void __tsan_read##size(void *p) {                                                                                  \
-        emu::access<false>(p, size);                                                                                   \
+        if (!quick)                                                                                                    \
+            emu::access<false>(p, size);                                                                               \
     }                                                                                                                  \
     void __tsan_write##size(void *p) {                                                                                 \
         emu::access<true>(p, size);                                                                                    \
@@ -183,11 +213,11 @@ void atomic_access(const volatile void *address, size_t size) {
 #pragma GCC visibility push(hidden)
 extern "C" {
 void __tsan_init() {}
-HOOKS(1)
-HOOKS(2)
-HOOKS(4)
-HOOKS(8)
-HOOKS(16)
+HOOKS(1, false)
+HOOKS(2, emu::nothing_new<2>(p))
+HOOKS(4, emu::nothing_new<4>(p))
+HOOKS(8, emu::nothing_new<8>(p))
+HOOKS(16, emu::nothing_new<16>(p))
 void __tsan_read_range(void *p, size_t size) {
     emu::access<false>(p, size);
 }
