@@ -23,7 +23,8 @@ static int run(const struct command *self, int argc, char **argv) {
     if (rc != CLI_GO)
         return rc;
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
-                 session_backend(&common, node_get(p.document.root, "backend"), &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
+                 session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
+                 session_rewards(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
              ? -1 : 0;
     if (rc == 0 && common.json)
         plan_json(&plan, &p, memory_limit(), &out);

@@ -7,21 +7,6 @@
 
 #include <stdio.h>
 
-/* The backends that stages name for their reward models. */
-static int open_reward_backends(const struct cli_common *common, struct pipeline *p, struct session *s,
-                                struct error *err) {
-    for (size_t i = 0; i < p->nstages; i++) {
-        struct stage *stage = &p->stages[i];
-
-        if (stage->reward_backend_node == NULL)
-            continue;
-        if (session_other(common, stage->reward_backend_node, s, &stage->reward_backend, err) != 0)
-            return -1;
-        log_info("stage %s: reward models on backend %s", stage->name, stage->reward_backend->plugin->name);
-    }
-    return 0;
-}
-
 static int run(const struct command *self, int argc, char **argv) {
     struct cli_common common;
     struct cli_many sets = {.count = 0};
@@ -45,7 +30,7 @@ static int run(const struct command *self, int argc, char **argv) {
         return cli_usage(self, "--resume and --overwrite exclude each other");
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
                  runner_check(&p, &how, &err) || session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
-                 open_reward_backends(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
+                 session_rewards(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
              ? -1 : 0;
     if (rc == 0) {
         log_info("backend %s: %s", s.backend->plugin->name,

@@ -152,65 +152,94 @@ int session_plugins(const struct cli_common *common, struct session *s, struct e
     return s->registry ? 0 : registry_create(common->plugin_path, &s->registry, err);
 }
 
+/* machine.yaml's device is one of its own backend. */
+static int64_t own_device(const struct machine *machine, const struct rein_plugin *plugin) {
+    return strcmp(machine->backend, "auto") == 0 || strcmp(machine->backend, plugin->name) == 0 ? machine->device : 0;
+}
+
+/* With the options and threads that machine.yaml and the command line give it. */
+static int open_plugin(const struct cli_common *common, struct session *s, const struct rein_plugin *plugin,
+                       int64_t device, struct backend **out, struct error *err) {
+    struct params table = params_of(plugin);
+    struct rein_open how = {.size = sizeof(how), .device = (uint32_t)device};
+    const struct machine *machine;
+    const struct node *backends;
+    const void *config;
+
+    if (bind_machine(s, &machine, &backends, err) != 0)
+        return -1;
+    how.threads = (uint32_t)(common->threads > 0 ? common->threads : machine->threads);
+    config = params_bind(&table, node_get(backends, plugin->name), NULL, &s->arena, err);
+    return config ? backend_open(plugin, config, &how, out, err) : -1;
+}
+
 int session_backend(const struct cli_common *common, const struct node *wanted, struct session *s, struct error *err) {
     const struct machine *machine;
     const struct node *backends;
     const struct rein_plugin *plugin = NULL;
-    struct rein_open how = {.size = sizeof(how)};
-    struct params table;
     int rc = -1;
 
     if (session_plugins(common, s, err) == 0 && read_machine(s, &machine, &backends, err) == 0)
         plugin = choose(common, wanted, machine->backend, s->registry, err);
     if (plugin != NULL) {
-        const void *config;
-        table = params_of(plugin);
-        if (common->device >= 0)
-            how.device = (uint32_t)common->device;
-        else if (strcmp(machine->backend, "auto") == 0 || strcmp(machine->backend, plugin->name) == 0)
-            how.device = (uint32_t)machine->device; /* the machine's device is one of its own backend */
-        how.threads = (uint32_t)(common->threads > 0 ? common->threads : machine->threads);
-        config = params_bind(&table, node_get(backends, plugin->name), NULL, &s->arena, err);
-        rc = config ? backend_open(plugin, config, &how, &s->backend, err) : -1;
+        s->device = (uint32_t)(common->device >= 0 ? common->device : own_device(machine, plugin));
+        rc = open_plugin(common, s, plugin, s->device, &s->backend, err);
     }
     return rc;
 }
 
-static struct backend *opened(const struct session *s, const struct rein_plugin *plugin) {
-    if (s->backend->plugin == plugin)
+static struct backend *opened(const struct session *s, const struct rein_plugin *plugin, uint32_t device) {
+    if (s->backend->plugin == plugin && s->device == device)
         return s->backend;
     for (size_t i = 0; i < s->nothers; i++)
-        if (s->others[i]->plugin == plugin)
+        if (s->others[i]->plugin == plugin && s->other_devices[i] == device)
             return s->others[i];
     return NULL;
 }
 
-int session_other(const struct cli_common *common, const struct node *wanted, struct session *s, struct backend **out,
-                  struct error *err) {
-    const struct module *m = registry_find(s->registry, REIN_KIND_BACKEND, wanted->text, err);
+/* Of one stage. Without a device: the run's, where the backend is the run's, else as machine.yaml says. */
+static int reward_backend(const struct cli_common *common, struct stage *stage, struct session *s, struct error *err) {
+    const struct node *name = stage->reward_backend_node, *at = stage->reward_device_node;
+    const struct rein_plugin *plugin = s->backend->plugin;
     const struct machine *machine;
     const struct node *backends;
-    struct rein_open how = {.size = sizeof(how)};
-    struct params table;
-    const void *config;
+    int64_t device = stage->reward_device;
 
-    if (m == NULL)
-        return node_place(wanted, err);
-    *out = opened(s, m->plugin);
-    if (*out != NULL)
-        return 0;
-    if (s->nothers == SESSION_MOST_OTHERS)
-        return node_error(wanted, err, "more than %d backends beside the first", SESSION_MOST_OTHERS);
+    if (name != NULL) {
+        const struct module *m = registry_find(s->registry, REIN_KIND_BACKEND, name->text, err);
+        if (m == NULL)
+            return node_place(name, err);
+        plugin = m->plugin;
+    }
     if (bind_machine(s, &machine, &backends, err) != 0)
         return -1;
-    table = params_of(m->plugin);
-    how.threads = (uint32_t)(common->threads > 0 ? common->threads : machine->threads);
-    config = params_bind(&table, node_get(backends, m->plugin->name), NULL, &s->arena, err);
-    if (config == NULL)
-        return -1;
-    if (backend_open(m->plugin, config, &how, out, err) != 0)
-        return node_place(wanted, err);
-    s->others[s->nothers++] = *out;
+    if (at == NULL)
+        device = plugin == s->backend->plugin ? s->device : own_device(machine, plugin);
+    stage->reward_backend = opened(s, plugin, (uint32_t)device);
+    if (stage->reward_backend != NULL)
+        return 0;
+    if (s->nothers == SESSION_MOST_OTHERS)
+        return node_error(at ? at : name, err, "more than %d backends beside the first", SESSION_MOST_OTHERS);
+    if (open_plugin(common, s, plugin, device, &stage->reward_backend, err) != 0)
+        return node_place(at ? at : name, err);
+    s->other_devices[s->nothers] = (uint32_t)device;
+    s->others[s->nothers++] = stage->reward_backend;
+    return 0;
+}
+
+int session_rewards(const struct cli_common *common, struct pipeline *p, struct session *s, struct error *err) {
+    for (size_t i = 0; i < p->nstages; i++) {
+        struct stage *stage = &p->stages[i];
+        const struct backend *b;
+
+        if (stage->reward_backend_node == NULL && stage->reward_device_node == NULL)
+            continue;
+        if (reward_backend(common, stage, s, err) != 0)
+            return -1;
+        b = stage->reward_backend;
+        log_info("stage %s: reward models on backend %s: %s", stage->name, b->plugin->name,
+                 b->ops->describe ? b->ops->describe(b->dev) : "");
+    }
     return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/yaml.h"
 #include "cli/cli.h"
+#include "pipeline/pipeline.h"
 #include "plugin/backend.h"
 #include "plugin/loader.h"
 
@@ -15,7 +16,9 @@ enum { SESSION_MOST_OTHERS = 8 };
 struct session {
     struct registry *registry;
     struct backend *backend;
-    struct backend *others[SESSION_MOST_OTHERS]; /* opened by session_other */
+    uint32_t device; /* of that backend */
+    struct backend *others[SESSION_MOST_OTHERS]; /* opened by session_rewards */
+    uint32_t other_devices[SESSION_MOST_OTHERS];
     size_t nothers;
     struct document machine; /* machine.yaml; the backend's options point into it */
     struct arena arena;
@@ -26,9 +29,9 @@ int session_plugins(const struct cli_common *common, struct session *s, struct e
  * NULL), machine.yaml, the best that probes above 0. Device and threads: the command line, then machine.yaml. Makes
  * the registry too. */
 int session_backend(const struct cli_common *common, const struct node *wanted, struct session *s, struct error *err);
-/* A backend beside that one, of the name that `wanted` has in the pipeline; the same when it is the same. Device 0. */
-int session_other(const struct cli_common *common, const struct node *wanted, struct session *s, struct backend **out,
-                  struct error *err);
+/* The backends that the stages name for their reward models (reward_backend:, reward_device:), after session_backend:
+ * the same instance where backend and device are the same. */
+int session_rewards(const struct cli_common *common, struct pipeline *p, struct session *s, struct error *err);
 void session_close(struct session *s);
 /* The score of a backend plugin, 0 when it cannot run here; *out is filled. */
 uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out);

@@ -72,7 +72,7 @@ const struct params reference_params = {"reference", reference_rows, sizeof(*ref
 const struct params critic_params = {"critic", critic_rows, sizeof(*critic_rows), sizeof(struct use_options)};
 
 static const char *const keys[] = {"name", "algorithm", "algorithms", "model", "reference", "critic", "rewards", "reward_backend",
-                                   "data", "rollout",   "train",      "checkpoint", NULL};
+                                   "reward_device", "data", "rollout", "train", "checkpoint", NULL};
 
 static int check_keys(struct build *b, const struct stage *s) {
     for (size_t i = 0; i < s->node->count; i++) {
@@ -450,17 +450,22 @@ static int read_rewards(struct build *b, struct stage *s) {
     return 0;
 }
 
-/* Only its name: it is opened when the pipeline runs. */
+/* Only what is written there: whether there is such a backend or device shows when it is opened. */
 static int read_reward_backend(struct build *b, struct stage *s) {
-    const struct node *n = node_get(s->node, "reward_backend");
+    const struct node *backend = node_get(s->node, "reward_backend"), *device = node_get(s->node, "reward_device");
     const char *name;
 
-    if (n == NULL)
-        return 0;
-    if (s->nscored == 0)
-        return build_fail(b, s, n, "reward_backend: no reward of this stage has a model");
-    s->reward_backend_node = n;
-    return node_string(n, &name, b->err);
+    s->reward_backend_node = backend;
+    s->reward_device_node = device;
+    if ((backend || device) && s->nscored == 0)
+        return build_fail(b, s, backend ? backend : device, "%s: no reward of this stage has a model",
+                          backend ? "reward_backend" : "reward_device");
+    if ((backend && node_string(backend, &name, b->err) != 0) ||
+        (device && node_int(device, &s->reward_device, b->err) != 0))
+        return -1;
+    if (s->reward_device < 0 || s->reward_device > 4096)
+        return build_fail(b, s, device, "reward_device: must lie in [0, 4096]");
+    return 0;
 }
 
 /* ---- sections ------------------------------------------------------------------------------ */

@@ -117,7 +117,8 @@ struct stage {
     size_t nrewards;
     struct stage_scored scored[STAGE_MAX_REWARDS];
     size_t nscored;
-    const struct node *reward_backend_node; /* the backend of those models, or NULL: the run's */
+    const struct node *reward_backend_node, *reward_device_node; /* the backend of those models and its device, or NULL */
+    int64_t reward_device;
     struct backend *reward_backend;         /* once it is opened */
     struct train_config train;
     struct rollout_config rollout;

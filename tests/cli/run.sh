@@ -297,6 +297,17 @@ ok "and the same scores" agree
 run run two.yaml --set align.reward_backend=cpu-blass --set output=two3
 ok "an unknown one is refused" says "there is no backend 'cpu-blass' (did you mean 'cpu-blas'?)"
 ok "exits 2" refused 2
+run check two.yaml --set align.reward_backend=cpu-blass
+ok "by a check too" refused 2
+run check two.yaml --backend ref --set align.reward_device=1
+ok "a device that is not there is refused" says "--set align.reward_device=1: backend ref: there is no device 1; it has 1"
+ok "exits 2" refused 2
+run check two.yaml --set align.reward_device=-1
+ok "a device is a number from 0" says "reward_device: must lie in [0, 4096]"
+run check two.yaml --set align.reward_device=first
+ok "and a number" refused 2
+run check two.yaml --set align.reward_device=0 --set align.rewards="[{use: rule, kind: length}]"
+ok "a device without reward models is refused" says "reward_device: no reward of this stage has a model"
 run check two.yaml --set align.reward_backend=ref --set align.rewards="[{use: rule, kind: length}]"
 ok "one without reward models too" says "reward_backend: no reward of this stage has a model"
 done_testing
