@@ -211,9 +211,9 @@ static void make_plan(const struct rein_attention *a, struct plan *p, int64_t ma
 template <int D, int M, int N>
 static rein_status run_tiles(struct device *d, const struct rein_attention *a, const struct tile *tiles, int64_t n,
                              float *partials) {
-    const auto kernel = attend<D, M, N>;
+    const auto attend_tiles = attend<D, M, N>;
 
-    return n == 0 ? REIN_OK : RUN(d, kernel, (unsigned)n, THREADS, shared_bytes(D, M, N), *a, tiles, partials);
+    return n == 0 ? REIN_OK : RUN(d, attend_tiles, (unsigned)n, THREADS, shared_bytes(D, M, N), *a, tiles, partials);
 }
 
 /* Few rows, then many. */

@@ -292,8 +292,8 @@ static int64_t make_key_tiles(const struct rein_attention_dx *a, int64_t b, int3
 }
 
 template <int D, int B> static rein_status run(struct device *d, const struct rein_attention_dx *a) {
-    const auto dq_kernel = attend_dq<D, B>;
-    const auto dkv_kernel = attend_dkv<D, B>;
+    const auto attend_dq_tiles = attend_dq<D, B>;
+    const auto attend_dkv_tiles = attend_dkv<D, B>;
     const int64_t ntiles = make_tiles(a, B, NULL), keys = all_rows(a, false) / B + 1;
     int32_t *count = device_counters(d, keys);
     int64_t nuses = 0, key_tiles = 0;
@@ -322,10 +322,10 @@ template <int D, int B> static rein_status run(struct device *d, const struct re
     const struct tile *device_tiles = static_cast<const struct tile *>(at);
     const struct use *device_uses = reinterpret_cast<const struct use *>(device_tiles + ntiles);
     if (rc == REIN_OK)
-        rc = RUN(d, dq_kernel, (unsigned)ntiles, THREADS, shared_bytes(D, B), *a, device_tiles, deltas);
+        rc = RUN(d, attend_dq_tiles, (unsigned)ntiles, THREADS, shared_bytes(D, B), *a, device_tiles, deltas);
     if (rc)
         return rc;
-    return RUN(d, dkv_kernel, dim3((unsigned)key_tiles, (unsigned)a->kv_heads), THREADS, shared_bytes(D, B), *a,
+    return RUN(d, attend_dkv_tiles, dim3((unsigned)key_tiles, (unsigned)a->kv_heads), THREADS, shared_bytes(D, B), *a,
                reinterpret_cast<const struct key_tile *>(device_uses + nuses), device_uses, deltas);
 }
 

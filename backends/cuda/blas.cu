@@ -21,6 +21,7 @@ struct cublas {
     decltype(&cublasDestroy) destroy;
     decltype(&cublasSetStream) set_stream;
     decltype(&cublasSetWorkspace) set_workspace;
+    decltype(&cublasGetStatusName) status_name;
     decltype(&cublasGetStatusString) status_string;
     cublasStatus_t (*gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int, const void *,
                            const void *, cudaDataType, int, const void *, cudaDataType, int, const void *, void *,
@@ -51,11 +52,13 @@ static const char *load_library(struct cublas *c) {
 #endif
 
 static rein_status blas_check(struct device *d, cublasStatus_t s, const char *what) {
-    char text[200];
+    char text[250];
 
     if (s == CUBLAS_STATUS_SUCCESS)
         return REIN_OK;
-    snprintf(text, sizeof(text), "cuda: %s: %s", what, d->cublas->status_string(s));
+    cudaGetLastError(); /* a cause is told with it */
+    snprintf(text, sizeof(text), "cuda: %s: %.60s: %.120s", what, d->cublas->status_name(s),
+             d->cublas->status_string(s));
     return d->host->fail(d->host->ctx, s == CUBLAS_STATUS_ALLOC_FAILED ? REIN_ERR_NOMEM : REIN_ERR_DEVICE, text);
 }
 
@@ -77,7 +80,8 @@ rein_status blas_open(struct device *d) {
     }
     if (!RESOLVE(c, create, cublasCreate) || !RESOLVE(c, destroy, cublasDestroy) ||
         !RESOLVE(c, set_stream, cublasSetStream) || !RESOLVE(c, set_workspace, cublasSetWorkspace) ||
-        !RESOLVE(c, status_string, cublasGetStatusString) || !RESOLVE(c, gemm, cublasGemmEx))
+        !RESOLVE(c, status_name, cublasGetStatusName) || !RESOLVE(c, status_string, cublasGetStatusString) ||
+        !RESOLVE(c, gemm, cublasGemmEx))
         return d->host->fail(d->host->ctx, REIN_ERR_DEVICE, "cuda: cuBLAS lacks a function");
     rc = device_check(d, cudaMallocAsync(&d->cublas_workspace, CUBLAS_WORKSPACE, d->stream), "workspace of cuBLAS");
     if (rc) {

@@ -42,9 +42,9 @@ extern "C" rein_status cuda_probe(struct rein_probe *out) {
                  first.minor, REIN_CUDA_LEAST / 10, REIN_CUDA_LEAST % 10);
     } else {
         snprintf(out->reason, sizeof(out->reason),
-                 "CUDA runtime %d.%d, driver %d.%d: %s (no GPU has run this backend yet)", runtime / 1000,
-                 runtime % 1000 / 10, driver / 1000, driver % 1000 / 10,
-                 e == cudaSuccess ? "there is no device" : cudaGetErrorString(e));
+                 "CUDA runtime %d.%d, driver %d.%d: %.60s%s%.90s (no GPU has run this backend yet)", runtime / 1000,
+                 runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, e == cudaSuccess ? "" : cudaGetErrorName(e),
+                 e == cudaSuccess ? "" : ": ", e == cudaSuccess ? "there is no device" : cudaGetErrorString(e));
         cudaGetLastError(); /* the machine's state, not a failure of a later call */
     }
     return REIN_OK;
@@ -168,15 +168,17 @@ extern "C" rein_status cuda_open(const struct rein_host *host, const void *confi
                                  void **dev) {
     cudaDeviceProp p = {};
     struct device *d;
+    char text[200];
     int devices = 0;
     rein_status rc;
+    cudaError_t e = cudaGetDeviceCount(&devices);
 
-    if (cudaGetDeviceCount(&devices) != cudaSuccess)
-        devices = 0;
-    cudaGetLastError();
-    if (how->device >= (uint32_t)devices)
-        return host->fail(host->ctx, REIN_ERR_ARG,
-                          devices ? "cuda: there is no such device" : "cuda: there is no device");
+    if (e != cudaSuccess || how->device >= (uint32_t)devices) {
+        cudaGetLastError();
+        snprintf(text, sizeof(text), "cuda: there is no device %u: %.60s%.100s", (unsigned)how->device,
+                 e == cudaSuccess ? "there are fewer" : cudaGetErrorName(e), e == cudaSuccess ? "" : " counting them");
+        return host->fail(host->ctx, REIN_ERR_ARG, text);
+    }
     d = static_cast<struct device *>(host->alloc(host->ctx, sizeof(*d)));
     if (!d)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "cuda: out of memory");

@@ -23,9 +23,9 @@
  *              cudaDeviceGetDefaultMemPool cudaMemPoolTrimTo
  *              cudaMemPoolSetAttribute(cudaMemPoolAttrReleaseThreshold)
  *   errors     cudaGetLastError cudaGetErrorName cudaGetErrorString
- *   cuBLAS     cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace cublasGetStatusString cublasGemmEx
- *              (A and B both f32, bf16 or f16; C f32; compute CUBLAS_COMPUTE_32F or _32F_FAST_TF32; device pointers,
- *              scalars on the host)
+ *   cuBLAS     cublasCreate cublasDestroy cublasSetStream cublasSetWorkspace cublasGetStatusName
+ *              cublasGetStatusString cublasGemmEx (A and B both f32, bf16 or f16; C f32; compute CUBLAS_COMPUTE_32F or
+ *              _32F_FAST_TF32; device pointers, scalars on the host)
  */
 #ifndef CUDA_LAUNCH_H
 #define CUDA_LAUNCH_H
@@ -45,7 +45,7 @@ enum { WARP = 32, MOST_GRID_YZ = 65535 };
  *   SHARED(type, name), SHARED_ARRAY(type, name, count)
  *   cudaError_t emu::launch(name, grid, block, shared, stream, kernel, args...) */
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                         \
-    emu::launch(#kernel, dim3(grid), dim3(block), shared_bytes, stream, kernel, __VA_ARGS__)
+    (emu::launch(#kernel, dim3(grid), dim3(block), shared_bytes, stream, kernel, __VA_ARGS__), cudaGetLastError())
 #else
 #define UNROLL           _Pragma("unroll")
 #define SHARED_PTR(type) type *

@@ -66,10 +66,11 @@ static rein_status run_skinny(struct device *d, const struct weight_product *p, 
     const struct rein_weight *w = p->w;
     const T *data = static_cast<const T *>(w->data);
     const bool vector = w->cols % 8 == 0 && w->ld % 8 == 0 && (uintptr_t)w->data % 16 == 0;
-    const auto kernel = vector ? skinny<T, M, true> : skinny<T, M, false>;
+    const auto skinny_product = vector ? skinny<T, M, true> : skinny<T, M, false>;
     const unsigned blocks = (unsigned)least(blocks_of(w->rows, BLOCK / WARP), 16 * (int64_t)d->multiprocessors);
 
-    return RUN(d, kernel, blocks, BLOCK, 0, data, w->rows, w->cols, w->ld, a, p->lda, (int)p->accumulate, c, p->ldc);
+    return RUN(d, skinny_product, blocks, BLOCK, 0, data, w->rows, w->cols, w->ld, a, p->lda, (int)p->accumulate, c,
+               p->ldc);
 }
 
 /* By 4 rows, 2 and 1: the bits of a row do not depend on how many there are. */

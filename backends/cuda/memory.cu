@@ -60,17 +60,20 @@ void staging_close(struct device *d) {
 /* The other room, once its copies are done. The device's room is overwritten in the order of the stream. */
 static rein_status turn(struct device *d) {
     struct staging *s = &d->staging;
+    const int other = s->current ^ 1;
     rein_status rc = device_check(d, cudaEventRecord(s->copied[s->current], d->stream), "event");
 
     if (rc)
         return rc;
     s->pending[s->current] = true;
-    s->current ^= 1;
+    if (s->pending[other])
+        rc = device_check(d, cudaEventSynchronize(s->copied[other]), "event");
+    if (rc)
+        return rc;
+    s->pending[other] = false;
+    s->current = other;
     s->used = 0;
-    if (s->pending[s->current])
-        rc = device_check(d, cudaEventSynchronize(s->copied[s->current]), "event");
-    s->pending[s->current] = false;
-    return rc;
+    return REIN_OK;
 }
 
 rein_status staging_room(struct device *d, size_t bytes) {
@@ -87,8 +90,10 @@ rein_status staging_room(struct device *d, size_t bytes) {
         room *= 2;
     }
     rc = device_check(d, cudaStreamSynchronize(d->stream), "staging");
+    if (rc)
+        return rc;
     ring_free(s, d->stream);
-    return rc ? rc : ring_alloc(d, room);
+    return ring_alloc(d, room);
 }
 
 void *staging_take(struct device *d, size_t bytes) {

@@ -195,7 +195,7 @@ static __global__ void gather(const int32_t *rows, int64_t n, int64_t cols, int 
 extern "C" rein_status cuda_gather(void *dev, const struct rein_gather *a) {
     struct device *d = device_enter(dev);
     const bool four = a->cols % WIDE == 0 && wide(a->x, a->ldx) && wide(a->out, a->ldout);
-    const auto kernel = four ? gather<WIDE> : gather<1>;
+    const auto gather_rows = four ? gather<WIDE> : gather<1>;
     const int32_t *rows;
     rein_status rc;
 
@@ -205,8 +205,8 @@ extern "C" rein_status cuda_gather(void *dev, const struct rein_gather *a) {
     if (rc == REIN_OK)
         rc = device_stage(d, a->rows, a->n, &rows);
     return rc ? rc
-              : RUN(d, kernel, plane(a->n, a->cols, four ? WIDE : 1), BLOCK, 0, rows, a->n, a->cols, (int)a->scatter,
-                    a->x, a->ldx, a->out, a->ldout);
+              : RUN(d, gather_rows, plane(a->n, a->cols, four ? WIDE : 1), BLOCK, 0, rows, a->n, a->cols,
+                    (int)a->scatter, a->x, a->ldx, a->out, a->ldout);
 }
 
 template <class From, class To> static __global__ void convert(const From *x, To *y, int64_t n) {
@@ -215,9 +215,10 @@ template <class From, class To> static __global__ void convert(const From *x, To
 }
 
 template <class From, class To> static rein_status run_cast(struct device *d, const struct rein_cast *a) {
-    const auto kernel = convert<From, To>;
+    const auto convert_all = convert<From, To>;
 
-    return RUN(d, kernel, plane(1, a->n, 1), BLOCK, 0, static_cast<const From *>(a->x), static_cast<To *>(a->y), a->n);
+    return RUN(d, convert_all, plane(1, a->n, 1), BLOCK, 0, static_cast<const From *>(a->x), static_cast<To *>(a->y),
+               a->n);
 }
 
 template <class From> static rein_status cast_to(struct device *d, const struct rein_cast *a) {

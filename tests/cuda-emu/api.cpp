@@ -27,6 +27,7 @@ size_t alive() {
 }
 
 void fail_kernel(long n) {
+    fail_call(0);
     doomed = n;
 }
 
@@ -54,6 +55,7 @@ static void run_kernel(const launch_site &l) {
         return;
     if (doomed > 0 && --doomed == 0) {
         break_device(l.device, cudaErrorIllegalAddress);
+        fail_note();
         return;
     }
     run_launch(l);
@@ -378,6 +380,7 @@ static const struct {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
+    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 

@@ -131,7 +131,8 @@ uint64_t tick();
 
 /* The n-th fallible call from now on fails; 0: none. */
 void fail_call(long n);
-bool fail_done(); /* it did */
+bool fail_done(); /* it, or the kernel, did */
+void fail_note();
 /* The n-th kernel that runs from now on meets an illegal address: its device is lost. */
 void fail_kernel(long n);
 void mend_devices();

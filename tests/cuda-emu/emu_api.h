@@ -118,6 +118,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transa, cub
                             const void *alpha, const void *a, cudaDataType atype, int lda, const void *b,
                             cudaDataType btype, int ldb, const void *beta, void *c, cudaDataType ctype, int ldc,
                             cublasComputeType_t compute, cublasGemmAlgo_t algorithm);
+const char *cublasGetStatusName(cublasStatus_t status);
 const char *cublasGetStatusString(cublasStatus_t status);
 
 #endif

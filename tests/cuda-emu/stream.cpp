@@ -22,6 +22,7 @@ static thread_local int device;
 static thread_local cudaError_t last_error;
 static cudaError_t broken_devices[DEVICES];
 static long countdown = -1; /* -1: not asked yet; 0: off */
+static long calls;          /* that could have failed */
 static bool fired;
 
 int current_device() {
@@ -53,13 +54,28 @@ void fail_call(long n) {
     fired = false;
 }
 
+void fail_note() {
+    fired = true;
+}
+
 bool fail_done() {
     return fired;
 }
 
+/* At the end of a process in which a call was to fail: how many there were, and what was not given back. */
+struct last_words {
+    ~last_words() {
+        if (getenv("REIN_EMU_FAIL"))
+            complain("%ld calls could fail, %s; %zu things are left", calls, fired ? "one did" : "none did", alive());
+    }
+};
+
 bool fails() {
+    static const last_words at_exit; /* made after all that it asks, so it goes before */
+
     if (countdown < 0)
         countdown = getenv("REIN_EMU_FAIL") ? atol(getenv("REIN_EMU_FAIL")) : 0;
+    calls++;
     if (countdown == 0 || --countdown > 0)
         return false;
     fired = true;
@@ -197,14 +213,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 
+/* A wait fails for what happened to the device: it is lost, and nothing of it runs any more. */
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     LOCK;
-    cudaError_t e = stream_check(stream);
-
-    if (e != cudaSuccess)
-        return e;
+    if (!stream_known(stream))
+        return stream_check(stream);
     if (fails())
-        return failed(cudaErrorUnknown);
+        break_device(stream->device, cudaErrorLaunchFailure);
     stream_drain(stream);
     return failed(broken(stream->device));
 }
@@ -268,7 +283,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (!event)
         return failed(cudaErrorInvalidResourceHandle);
     if (fails())
-        return failed(cudaErrorUnknown);
+        break_device(event->device, cudaErrorLaunchFailure);
     const std::shared_ptr<mark> m = event->mark;
     if (m->done < m->recorded && stream_known(m->stream)) /* a destroyed stream's work is done */
         drain(m->stream, m.get(), m->recorded);
