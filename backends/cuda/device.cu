@@ -177,7 +177,7 @@ extern "C" rein_status cuda_open(const struct rein_host *host, const void *confi
         cudaGetLastError();
         snprintf(text, sizeof(text), "cuda: there is no device %u: %.60s%.100s", (unsigned)how->device,
                  e == cudaSuccess ? "there are fewer" : cudaGetErrorName(e), e == cudaSuccess ? "" : " counting them");
-        return host->fail(host->ctx, REIN_ERR_ARG, text);
+        return host->fail(host->ctx, e == cudaSuccess ? REIN_ERR_ARG : REIN_ERR_DEVICE, text);
     }
     d = static_cast<struct device *>(host->alloc(host->ctx, sizeof(*d)));
     if (!d)

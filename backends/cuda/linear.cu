@@ -4,7 +4,8 @@
 #include "blas.h"
 #include "columns.h"
 
-enum { BLOCK = 256, SKINNY_ROWS = 8, PARTS = 3 };
+/* Tensor cores cut sums off where float32 rounds: TERMS at a time, or what is lost grows with the length of sums. */
+enum { BLOCK = 256, SKINNY_ROWS = 8, PARTS = 3, TERMS = 1024 };
 
 /* y[rows][cols] = x as float32; a row of a block's threads for each gridDim.y */
 template <class T> static __global__ void expand(const T *x, int64_t rows, int64_t cols, int64_t ld, float *y) {
@@ -133,7 +134,7 @@ static rein_status expanded_product(struct device *d, const struct weight_produc
 }
 
 /* The activations in parts of the weight's type; the smallest parts' products come first. */
-static rein_status split_product(struct device *d, const struct weight_product *p, int parts) {
+static rein_status split_rows(struct device *d, const struct weight_product *p, int parts) {
     const struct rein_weight *w = p->w;
     const int64_t k = p->transposed ? w->cols : w->rows, size = p->m * k;
     const dim3 grid = plane(p->m, k);
@@ -145,20 +146,40 @@ static rein_status split_product(struct device *d, const struct weight_product *
     else if (rc == REIN_OK && k > 0)
         rc = RUN(d, split<f16>, grid, BLOCK, 0, p->a, p->m, k, p->lda, parts, reinterpret_cast<f16 *>(pieces));
     for (int part = parts - 1; part >= 0 && rc == REIN_OK; part--) {
-        struct product q = {};
-        q.m = p->m;
-        q.n = p->transposed ? w->rows : w->cols;
-        q.k = k;
-        q.lda = k;
-        q.ldb = w->ld;
-        q.ldc = p->ldc;
-        q.a = pieces + part * size;
-        q.b = w->data;
-        q.dtype = w->dtype;
-        q.b_t = p->transposed;
-        q.accumulate = p->accumulate || part < parts - 1;
-        q.c = p->c;
-        rc = blas_product(d, &q);
+        int64_t first = 0;
+        do {
+            struct product q = {};
+            q.m = p->m;
+            q.n = p->transposed ? w->rows : w->cols;
+            q.k = least(TERMS, k - first);
+            q.lda = k;
+            q.ldb = w->ld;
+            q.ldc = p->ldc;
+            q.a = pieces + part * size + first;
+            q.b = static_cast<const uint16_t *>(w->data) + (p->transposed ? first : first * w->ld);
+            q.dtype = w->dtype;
+            q.b_t = p->transposed;
+            q.accumulate = p->accumulate || part < parts - 1 || first > 0;
+            q.c = p->c;
+            rc = blas_product(d, &q);
+            first += q.k;
+        } while (rc == REIN_OK && first < k);
+    }
+    return rc;
+}
+
+/* As many rows at a time as the workspace holds parts of. */
+static rein_status split_product(struct device *d, const struct weight_product *p, int parts) {
+    const int64_t k = p->transposed ? p->w->cols : p->w->rows;
+    const int64_t step = most((d->config.workspace << 20) / (int64_t)sizeof(uint16_t) / parts / most(k, 1), 1);
+    struct weight_product some = *p;
+    rein_status rc = REIN_OK;
+
+    for (int64_t i = 0; i < p->m && rc == REIN_OK; i += step) {
+        some.m = least(step, p->m - i);
+        some.a = p->a + i * p->lda;
+        some.c = p->c + i * p->ldc;
+        rc = split_rows(d, &some, parts);
     }
     return rc;
 }

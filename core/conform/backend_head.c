@@ -40,7 +40,7 @@ static void compare_best(struct rig *r, struct array *w, struct array *bias, str
             if (id == wanted)
                 continue;
             z = row_logits(w, bias, hidden, inv_temperature, i);
-            if (id < 0 || id >= w->rows || z[id] < z[wanted] - 1e-4)
+            if (id < 0 || id >= w->rows || z[id] < z[wanted] - 1e-4 * rig_slack())
                 rig_fail(r, "best of row %d is %d, the reference's %d", (int)i, (int)id, (int)wanted);
             free(z);
         }
@@ -178,9 +178,10 @@ static void compare_draws(struct rig *r, const struct rein_sample *ref, const st
             int32_t id = result(ids, side, i), wanted = result(ids, RIG_REF, i);
             double a = ref_load(logp->block[side] + logp->offset, REIN_F32, i);
             double b = ref_load(logp->block[RIG_REF] + logp->offset, REIN_F32, i);
-            if (id == wanted && !(fabs(a - b) <= 1e-4))
+            if (id == wanted && !(fabs(a - b) <= 1e-4 * rig_slack()))
                 rig_fail(r, "logp of row %d is %g, the reference's %g", (int)i, a, b);
-            if (id != wanted && (ref->greedy || id < draw_near(*ref, i, -1e-5) || id > draw_near(*ref, i, 1e-5)))
+            if (id != wanted && (ref->greedy || id < draw_near(*ref, i, -1e-5 * rig_slack()) ||
+                                 id > draw_near(*ref, i, 1e-5 * rig_slack())))
                 rig_fail(r, "row %d draws %d, the reference %d", (int)i, (int)id, (int)wanted);
         }
 }

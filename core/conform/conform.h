@@ -50,6 +50,9 @@ void conform_module(const char *path);
 bool conform_set(const char *assignment);
 /* The kernel that --only names, or NULL for all. */
 const char *conform_only(void);
+/* What --tolerance says: the largest difference of float32 results, relative to the largest value of their array. */
+#define CONFORM_TOLERANCE 2e-5
+double conform_tolerance(void);
 /* Was --perf given? */
 bool conform_perf(void);
 /* checks.c: prints what is checked of a kind, for --help; "" is what is checked of all. */

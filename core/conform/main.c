@@ -7,6 +7,7 @@
 #include "ref/ref.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct kind {
@@ -22,6 +23,7 @@ static const struct kind {
 enum { EXIT_USAGE = 2 };
 static const char *only;
 static bool perf;
+static double tolerance;
 
 const char *conform_only(void) {
     return only;
@@ -31,8 +33,19 @@ bool conform_perf(void) {
     return perf;
 }
 
+double conform_tolerance(void) {
+    return tolerance > 0 ? tolerance : CONFORM_TOLERANCE;
+}
+
+static bool read_tolerance(const char *text) {
+    char *end;
+
+    tolerance = strtod(text, &end);
+    return *end == '\0' && tolerance > 0 && tolerance <= 1;
+}
+
 static int unknown(const char *option) {
-    static const char *const options[] = {"--set", "--only", "--perf", "--help"};
+    static const char *const options[] = {"--set", "--only", "--tolerance", "--perf", "--help"};
     struct suggestion near = {0};
     char hint[128];
 
@@ -43,7 +56,7 @@ static int unknown(const char *option) {
 }
 
 static int usage(FILE *out) {
-    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]... [--only KERNEL] [--perf]\n"
+    fputs("usage: rein-conform KIND FILE.so [--set OPTION=VALUE]... [--only KERNEL] [--tolerance T] [--perf]\n"
           "Checks that a plugin does what rein's headers promise, and prints TAP. KIND is one of:",
           out);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
@@ -56,6 +69,8 @@ static int usage(FILE *out) {
     fputs("\n"
           "  --set OPTION=VALUE  gives the plugin an option, as a pipeline would\n"
           "  --only KERNEL       checks one kernel of a backend, with its derivative\n"
+          "  --tolerance T       the rounding error of a backend's results that is allowed, as a share of the largest value\n"
+          "                      (default 2e-5); for options that trade accuracy for speed\n"
           "  --perf              prints the speed of a backend's kernels when they were checked\n"
           "  --help              prints this\n"
           "\nThe built-in reference backend is checked by `rein-conform backend ref`.\n"
@@ -119,9 +134,12 @@ int main(int argc, char **argv) {
             i++;
         else if (!strcmp(argv[i], "--only") && i + 1 < argc)
             only = argv[++i];
+        else if (!strcmp(argv[i], "--tolerance") && i + 1 < argc && read_tolerance(argv[i + 1]))
+            i++;
         else if (!strcmp(argv[i], "--perf"))
             perf = true;
-        else if (argv[i][0] == '-' && strcmp(argv[i], "--set") != 0 && strcmp(argv[i], "--only") != 0)
+        else if (argv[i][0] == '-' && strcmp(argv[i], "--set") != 0 && strcmp(argv[i], "--only") != 0 &&
+                 strcmp(argv[i], "--tolerance") != 0)
             return unknown(argv[i]);
         else if (argv[i][0] != '-' && nwords < 2)
             words[nwords++] = argv[i];
@@ -132,6 +150,6 @@ int main(int argc, char **argv) {
         return usage(stderr);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
         if (!strcmp(kinds[i].name, words[0]))
-            return (perf || only) && kinds[i].kind != REIN_KIND_BACKEND ? usage(stderr) : check(&kinds[i], words[1]);
+            return (perf || only || tolerance > 0) && kinds[i].kind != REIN_KIND_BACKEND ? usage(stderr) : check(&kinds[i], words[1]);
     return usage(stderr);
 }

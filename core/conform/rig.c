@@ -18,7 +18,9 @@ static size_t element_size(uint32_t dtype) {
 
 /* The largest difference allowed, relative to the array's largest value. */
 static double threshold(uint32_t dtype) {
-    return dtype == REIN_BF16 ? 8e-3 : dtype == REIN_F16 ? 1e-3 : dtype == RIG_F64 ? 1e-6 : 2e-5;
+    const double least = dtype == REIN_BF16 ? 8e-3 : dtype == REIN_F16 ? 1e-3 : dtype == RIG_F64 ? 1e-6 : 0;
+
+    return fmax(least, dtype == RIG_F64 ? 0 : conform_tolerance());
 }
 
 static void *needed(void *p) {
@@ -56,6 +58,10 @@ bool rig_open(struct rig *r, const struct rein_plugin *plugin, const void *confi
 void rig_close(struct rig *r) {
     r->ops->close(r->dev[RIG_ONE]);
     r->ops->close(r->dev[RIG_TWO]);
+}
+
+double rig_slack(void) {
+    return conform_tolerance() / CONFORM_TOLERANCE;
 }
 
 double rig_uniform(struct rig *r) {

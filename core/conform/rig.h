@@ -88,6 +88,8 @@ struct rein_weight *rig_weight(struct rig *r, struct array *a, int side);
 int32_t *rig_ints(struct rig *r, int64_t n);
 void rig_fill_ints(struct rig *r, int32_t *out, int64_t n, int32_t below);
 double rig_uniform(struct rig *r); /* [0, 1) */
+/* How much more rounding than usual is allowed: 1 without --tolerance. */
+double rig_slack(void);
 void rig_end(struct rig *r);
 /* rig_end in two steps, for cases that look at results themselves: fetches what the sides wrote. */
 bool rig_fetch(struct rig *r);

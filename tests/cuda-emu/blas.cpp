@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * cuBLAS on top of CBLAS: matrices are column-major, factors are widened to float32, sums are float32.
+ * cuBLAS: matrices are column-major, sums are float32. Products of float32 are CBLAS'; those of narrow types and TF32 are summed
+ * as tensor cores do it.
  */
 #include "stream.h"
 
+#include <algorithm>
 #include <cblas.h>
+#include <cmath>
 #include <rein/half.h>
 #include <vector>
 
@@ -65,6 +68,52 @@ static std::vector<float> factor(const product &p, const void *x, int rows, int 
     return out;
 }
 
+/* x without the bits that weigh less than `unit`, a power of two. */
+static double cut(double x, double unit) {
+    return std::trunc(x / unit) * unit;
+}
+
+/* sum + the products of up to STEP pairs, which are exact: all are shifted to the largest one's exponent and cut off there, one
+ * bit below float32's mantissa, added, and the sum is cut off, not rounded (Fasi, Higham, Mikaitis and Pranesh, "Numerical
+ * behavior of NVIDIA tensor cores", PeerJ CS 2021; the shortest step and fewest extra bits of the GPUs that matter here). */
+enum { STEP = 8 };
+static float tensor_core(float sum, const float *a, size_t astep, const float *b, size_t bstep, int n) {
+    double term[STEP + 1] = {sum}, most = std::fabs((double)sum), total = 0;
+    int exponent;
+
+    for (int i = 0; i < n; i++) {
+        term[i + 1] = (double)a[(size_t)i * astep] * b[(size_t)i * bstep];
+        most = std::fmax(most, std::fabs(term[i + 1]));
+        total += term[i + 1];
+    }
+    if (!std::isfinite(total + sum) || most == 0)
+        return (float)(total + sum);
+    std::frexp(most, &exponent);
+    total = 0;
+    for (int i = 0; i <= n; i++)
+        total += cut(term[i], std::ldexp(1, exponent - 25));
+    if (total == 0)
+        return 0;
+    std::frexp(total, &exponent);
+    return (float)cut(total, std::ldexp(1, std::max(exponent - 24, -149)));
+}
+
+/* c = alpha op(a) op(b) + beta c, a and b as factor() made them */
+static void tensor_product(const product &p, const float *a, const float *b) {
+    const size_t m = (size_t)p.m, n = (size_t)p.n, k = (size_t)p.k;
+    const size_t arow = p.transpose_a ? k : 1, astep = p.transpose_a ? 1 : m;
+    const size_t bcolumn = p.transpose_b ? 1 : k, bstep = p.transpose_b ? n : 1;
+
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < m; i++) {
+            float sum = 0, *c = p.c + j * (size_t)p.ldc + i;
+            for (size_t l = 0; l < k; l += STEP)
+                sum = tensor_core(sum, a + i * arow + l * astep, astep, b + j * bcolumn + l * bstep, bstep,
+                                  (int)std::min(k - l, (size_t)STEP));
+            *c = p.beta != 0 ? p.alpha * sum + p.beta * *c : p.alpha * sum;
+        }
+}
+
 static void run_product(const product &p) {
     const int rows_a = p.transpose_a ? p.k : p.m, rows_b = p.transpose_b ? p.n : p.k;
 
@@ -74,8 +123,12 @@ static void run_product(const product &p) {
     const std::vector<float> b = factor(p, p.b, rows_b, p.transpose_b ? p.k : p.n, p.ldb);
     for (int j = 0; j < p.n; j++)
         check_range("cublasGemmEx", p.device, p.c + (size_t)j * (size_t)p.ldc, (size_t)p.m * sizeof(float), p.beta != 0);
-    cblas_sgemm(CblasColMajor, p.transpose_a ? CblasTrans : CblasNoTrans, p.transpose_b ? CblasTrans : CblasNoTrans, p.m, p.n,
-                p.k, p.alpha, a.data(), rows_a > 0 ? rows_a : 1, b.data(), rows_b > 0 ? rows_b : 1, p.beta, p.c, p.ldc);
+    if (p.type != CUDA_R_32F || p.tf32)
+        tensor_product(p, a.data(), b.data());
+    else
+        cblas_sgemm(CblasColMajor, p.transpose_a ? CblasTrans : CblasNoTrans, p.transpose_b ? CblasTrans : CblasNoTrans, p.m,
+                    p.n, p.k, p.alpha, a.data(), rows_a > 0 ? rows_a : 1, b.data(), rows_b > 0 ? rows_b : 1, p.beta, p.c,
+                    p.ldc);
     for (int j = 0; j < p.n; j++)
         mark_range(p.c + (size_t)j * (size_t)p.ldc, (size_t)p.m * sizeof(float), WRITTEN_BY_HOST);
 }

@@ -299,6 +299,14 @@ static void check_products() {
     cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 3, &alpha, narrow, CUDA_R_16BF, 2, one, CUDA_R_16BF, 3, &zero, c,
                  CUDA_R_32F, 2, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     ok(fetch(c, 4) == std::vector<float>({1, 4, 2, 5}), "of bf16");
+    /* 1 + 3 x 2^-25: float32 rounds it up, a tensor core cuts it off */
+    uint16_t *x = on_device(std::vector<uint16_t>({0x3f80, 0x3f80})), *y = on_device(std::vector<uint16_t>({0x3f80, 0x33c0}));
+    float *sum = on_device(std::vector<float>(1));
+    cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, 1, 1, 2, &alpha, x, CUDA_R_16BF, 2, y, CUDA_R_16BF, 2, &zero, sum, CUDA_R_32F, 1,
+                 CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+    ok(fetch(sum, 1)[0] == 1, "whose sums are cut off");
+    fetch(x, 1);
+    fetch(y, 1);
     ok(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 3, &alpha, a, CUDA_R_32F, 1, b, CUDA_R_32F, 3, &beta, c, CUDA_R_32F,
                     2, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_INVALID_VALUE,
        "a wrong distance between columns is refused");

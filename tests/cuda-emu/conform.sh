@@ -5,13 +5,14 @@ set -u
 module=$top_builddir/tests/cuda-emu/cuda-emu.so
 [ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }
 n=0
-# conforms KERNEL SCHEDULE
+# conforms KERNEL SCHEDULE [OPTION]...
 conforms() {
-    n=$((n + 1))
-    if out=$(REIN_EMU_SCHEDULE=$2 "$top_builddir/rein-conform" backend "$module" --only "$1" 2>&1); then
-        echo "ok $n - $1, $2"
+    n=$((n + 1)) kernel=$1 schedule=$2
+    shift 2
+    if out=$(REIN_EMU_SCHEDULE=$schedule "$top_builddir/rein-conform" backend "$module" --only "$kernel" "$@" 2>&1); then
+        echo "ok $n - $kernel, $schedule $*"
     else
-        echo "not ok $n - $1, $2"
+        echo "not ok $n - $kernel, $schedule $*"
         echo "$out" | grep -v '^ok' | sed 's/^/# /' | head -20
     fi
 }
@@ -24,6 +25,16 @@ conforms axpy random:2
 conforms gather forward
 conforms cast reverse
 conforms perturb interleaved
+conforms linear reverse --set narrow=split
+# activations are rounded to 8 bits
+conforms linear forward --set narrow=round --tolerance 5e-3
+n=$((n + 1))
+if out=$("$top_builddir/tests/cuda-emu/narrow" 2>&1); then
+    echo "ok $n - products with narrow weights are as exact as is promised"
+else
+    echo "not ok $n - products with narrow weights are as exact as is promised"
+    echo "$out" | grep -v '^ok' | sed 's/^/# /'
+fi
 n=$((n + 1))
 if "$top_builddir/rein-conform" backend "$module" --only cast | grep -q '^ok .* 21 of 21 kernels are provided$'; then
     echo "ok $n - no slot of the table is empty"

@@ -2,66 +2,14 @@
  * Every call of the backend into CUDA and cuBLAS fails once, and every kernel meets an illegal address once: the host gets a
  * status and a message with the error's name, nothing crashes or hangs, and close() gives everything back.
  */
+#include "backend_host.h"
 #include "device.h"
-#include "emu.h"
 
-#include <cstdio>
-#include <cstdlib>
-#include <rein/plugin.h>
 #include <vector>
-
-extern "C" const struct rein_plugin *rein_plugin_entry(uint32_t index);
-
-static int tests, wrong;
-
-static void ok(bool good, const char *name) {
-    tests++;
-    wrong += !good;
-    printf("%sok %d - %s\n", good ? "" : "not ", tests, name);
-}
-
-/* ---- a host that counts ------------------------------------------------------------------------------ */
-
-static long live;
-static char message[300];
-
-static void *host_alloc(void *, size_t bytes) {
-    void *at = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
-
-    live += at != NULL;
-    return at;
-}
-
-static void host_free(void *, void *at) {
-    live -= at != NULL;
-    free(at);
-}
-
-static void host_log(void *, uint32_t, const char *) {}
-
-static rein_status host_fail(void *, rein_status code, const char *text) {
-    if (!message[0]) /* the first is why */
-        snprintf(message, sizeof(message), "%s", text);
-    return code;
-}
-
-static const struct rein_host host = {.size = sizeof(host),
-                                      .abi = REIN_ABI_VERSION,
-                                      .ctx = NULL,
-                                      .alloc = host_alloc,
-                                      .free = host_free,
-                                      .log = host_log,
-                                      .fail = host_fail,
-                                      .fail_param = NULL,
-                                      .service = NULL,
-                                      .stopping = NULL};
 
 /* ---- every function of the two tables ------------------------------------------------------------------ */
 
 enum { ROWS = 12, COLS = 8, HEADS = 2, KEYS = 300, FLOATS = 1 << 15, VOCABULARY = 40 };
-
-static const struct rein_backend_ops *ops;
-static const struct rein_kernels *k;
 
 struct things {
     void *dev, *memory[12];
@@ -72,13 +20,6 @@ struct things {
     uint8_t banned[VOCABULARY];
     std::vector<float> large;
 };
-
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        const rein_status rc_ = (call);                                                                                \
-        if (rc_ != REIN_OK)                                                                                            \
-            return rc_;                                                                                                \
-    } while (0)
 
 static rein_status products(struct things *t) {
     static const uint32_t dtypes[] = {REIN_F32, REIN_BF16, REIN_F16};
@@ -227,7 +168,7 @@ static rein_status run(const struct config *config) {
         host_fail(NULL, REIN_ERR_DEVICE, probe.reason);
         return REIN_ERR_DEVICE;
     }
-    rc = ops->open(&host, config, &how, &t.dev);
+    rc = ops->open(&a_host, config, &how, &t.dev);
     if (rc == REIN_OK) {
         rc = everything(&t);
         for (void *memory : t.memory)
@@ -274,11 +215,9 @@ static long sweep(const struct config *config, const char *what, void (*fail)(lo
 }
 
 int main() {
-    const struct rein_plugin *plugin = rein_plugin_entry(0);
     struct config config = {NARROW_EXPAND, 1, 0};
 
-    ops = static_cast<const struct rein_backend_ops *>(plugin->ops);
-    k = ops->kernels;
+    find_backend();
     ok(run(&config) == REIN_OK && emu::alive() == 0 && live == 0, "without faults");
     const long calls = sweep(&config, "calls", emu::fail_call);
     const long kernels = sweep(&config, "kernels", emu::fail_kernel);

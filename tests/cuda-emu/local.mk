@@ -1,12 +1,13 @@
 # An emulated GPU: the sources of backends/cuda compiled as C++ for the CPU. Rules of our own, since libtool would take
 # -fsanitize=thread, which is there for its hooks, as a wish to link that sanitizer.
 SUFFIXES += .cpp .emuo
-EMU_INCLUDES = tests/cuda-emu/cuda_emu.h tests/cuda-emu/emu.h tests/cuda-emu/emu_api.h tests/cuda-emu/emu_language.h \
+EMU_INCLUDES = tests/cuda-emu/backend_host.h tests/cuda-emu/cuda_emu.h tests/cuda-emu/emu.h tests/cuda-emu/emu_api.h tests/cuda-emu/emu_language.h \
 	tests/cuda-emu/stream.h
 EMU_RUNTIME = tests/cuda-emu/api.cpp tests/cuda-emu/blas.cpp tests/cuda-emu/block.cpp tests/cuda-emu/fibre.cpp \
 	tests/cuda-emu/memory.cpp tests/cuda-emu/report.cpp tests/cuda-emu/shared.cpp tests/cuda-emu/stream.cpp \
 	tests/cuda-emu/watch.cpp
-EMU_TESTS = tests/cuda-emu/check_emu.cu tests/cuda-emu/faults.cu tests/cuda-emu/mutants.cu
+EMU_TESTS = tests/cuda-emu/check_emu.cu tests/cuda-emu/faults.cu tests/cuda-emu/mutants.cu \
+	tests/cuda-emu/narrow.cu
 EMU_RUNTIME_OBJECTS = $(EMU_RUNTIME:.cpp=.emuo)
 EMU_TEST_OBJECTS = $(EMU_TESTS:.cu=.emuo)
 EMU_KERNEL_OBJECTS = $(CUDA_KERNELS:.cu=.emuo)
@@ -28,6 +29,8 @@ tests/cuda-emu/mutants: tests/cuda-emu/mutants.emuo $(EMU_RUNTIME_OBJECTS)
 
 tests/cuda-emu/faults: tests/cuda-emu/faults.emuo $(EMU_MODULE_OBJECTS)
 	$(AM_V_GEN)$(CXX) -o $@ tests/cuda-emu/faults.emuo $(EMU_MODULE_OBJECTS) $(LDFLAGS) $(BLAS_LIBS)
+tests/cuda-emu/narrow: tests/cuda-emu/narrow.emuo $(EMU_MODULE_OBJECTS)
+	$(AM_V_GEN)$(CXX) -o $@ tests/cuda-emu/narrow.emuo $(EMU_MODULE_OBJECTS) $(LDFLAGS) $(BLAS_LIBS)
 
 # the backend as a module of its own, not installed; exports what a module exports
 tests/cuda-emu/plugin.emuo: backends/cuda/plugin.c $(CUDA_INCLUDES)
@@ -39,12 +42,12 @@ tests/cuda-emu/cuda-emu.so: $(EMU_MODULE_OBJECTS)
 		$(BLAS_LIBS) && chmod go-w $@
 
 if HAVE_EMU
-check_DATA = tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutants tests/cuda-emu/cuda-emu.so
+check_DATA = tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutants tests/cuda-emu/narrow tests/cuda-emu/cuda-emu.so
 endif
 TESTS += tests/cuda-emu/check_emu.sh tests/cuda-emu/check_mutants.sh tests/cuda-emu/conform.sh tests/cuda-emu/faults.sh
 SLOW_TESTS += tests/cuda-emu/schedules.sh tests/cuda-emu/pipelines.sh tests/cuda-emu/every_fault.sh
 EXTRA_DIST += $(EMU_INCLUDES) $(EMU_RUNTIME) $(EMU_TESTS) tests/cuda-emu/check_emu.sh tests/cuda-emu/check_mutants.sh \
 	tests/cuda-emu/conform.sh tests/cuda-emu/schedules.sh tests/cuda-emu/pipelines.sh tests/cuda-emu/pipeline.yaml \
 	tests/cuda-emu/faults.sh tests/cuda-emu/faults.yaml tests/cuda-emu/every_fault.sh
-CLEANFILES += $(EMU_MODULE_OBJECTS) $(EMU_TEST_OBJECTS) tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutants \
+CLEANFILES += $(EMU_MODULE_OBJECTS) $(EMU_TEST_OBJECTS) tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutants tests/cuda-emu/narrow \
 	tests/cuda-emu/cuda-emu.so tests/cuda-emu/exports
