@@ -108,9 +108,9 @@ static void backward(struct rig *r, const struct layout *l, const struct shape *
 
 /* More heads to a kv head than a tile may hold, and a wide head. */
 static void extremes(struct rig *r) {
-    static const struct shape wide[] = {{70, 1, 8, 0, 0}, {1, 1, 256, 0, 0}};
+    static const struct shape wide[] = {{70, 1, 8, 0, 0}, {1, 1, 256, 0, 0}, {2, 1, 300, 20, 0}, {1, 1, 512, 0, 3}};
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(wide) / sizeof(*wide); i++) {
         forward(r, &layouts[1], &wide[i], true);
         backward(r, &layouts[1], &wide[i]);
     }

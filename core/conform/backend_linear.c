@@ -117,6 +117,8 @@ void check_linear(struct rig *r) {
             forward(r, shapes[s][0], shapes[s][1], shapes[s][2], dtype, i);
     for (int64_t m = 1; m <= 33; m++, i++)
         forward(r, m, 37 + m % 5, 53, (int)(m % 3), i);
+    if (!r->special)
+        forward(r, RIG_MANY_ROWS, 1, 1, 0, 0);
     rig_report(r, "linear");
     for (int dtype = 0; dtype < 3; dtype++)
         for (int s = 0; s < count; s++, i++)

@@ -148,6 +148,8 @@ void check_gather(struct rig *r) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
         for (int v = 0; v < 2; v++)
             gather(r, shapes[s][0], shapes[s][1], v);
+    if (!r->special)
+        gather(r, RIG_MANY_ROWS, 1, true);
     rig_report(r, "gather");
 }
 

@@ -151,5 +151,7 @@ void check_activation(struct rig *r) {
             activation(r, kind, 13, 67, v & 1, v & 2);
             activation(r, kind, 50, 512, v & 1, v & 2);
         }
+    if (!r->special)
+        activation(r, REIN_ACT_SILU, RIG_MANY_ROWS, 1, true, false);
     rig_report(r, "activation, activation_dx");
 }

@@ -24,6 +24,8 @@
 
 /* The reference; the backend with 1 thread, twice (the bits must agree); the backend with 2 threads. */
 enum { RIG_REF, RIG_ONE, RIG_AGAIN, RIG_TWO, RIG_SIDES };
+/* More than the grid of a GPU has blocks along y. */
+enum { RIG_MANY_ROWS = 65535 + 100 };
 /* Read only; written only (NaN before); both. */
 enum rig_kind { RIG_IN, RIG_OUT, RIG_BOTH };
 

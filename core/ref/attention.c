@@ -36,6 +36,28 @@ static rein_status check_segments(const struct rein_segment *s, uint32_t count, 
     return REIN_OK;
 }
 
+/* Each query row belongs to one segment. */
+static rein_status check_queries(const struct rein_segment *s, uint32_t count) {
+    int64_t rows = 0;
+    unsigned char *taken;
+    rein_status rc = REIN_OK;
+
+    for (uint32_t i = 0; i < count; i++)
+        if ((int64_t)s[i].q_begin + s[i].q_rows > rows)
+            rows = (int64_t)s[i].q_begin + s[i].q_rows;
+    taken = calloc((size_t)rows + 1, 1);
+    if (!taken)
+        return REIN_ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        for (int32_t q = 0; q < s[i].q_rows; q++) {
+            if (taken[s[i].q_begin + q])
+                rc = REIN_ERR_ARG;
+            taken[s[i].q_begin + q] = 1;
+        }
+    free(taken);
+    return rc;
+}
+
 static double dot(const float *a, const float *b, int64_t n) {
     double sum = 0;
 
@@ -80,6 +102,8 @@ rein_status ref_attention(void *dev, const struct rein_attention *a) {
     if (a->nsegments == 0 || a->heads == 0)
         return REIN_OK;
     rc = check_segments(a->segments, a->nsegments, a->heads, a->kv_heads, &keys, &rows);
+    if (rc == REIN_OK)
+        rc = check_queries(a->segments, a->nsegments);
     if (rc)
         return rc;
     p = ref_doubles(keys + a->head_dim);
@@ -129,6 +153,8 @@ rein_status ref_attention_dx(void *dev, const struct rein_attention_dx *a) {
     if (a->nsegments == 0 || a->heads == 0)
         return REIN_OK;
     rc = check_segments(a->segments, a->nsegments, a->heads, a->kv_heads, &keys, &rows);
+    if (rc == REIN_OK)
+        rc = check_queries(a->segments, a->nsegments);
     if (rc)
         return rc;
     dk = ref_doubles((2 * rows + 1) * d);

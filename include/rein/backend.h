@@ -147,7 +147,8 @@ struct rein_activation_dx {
 /* Query rows q_begin .. +q_rows of one sequence see first all `prefix_rows` rows of k and v that
  * start at prefix_begin (a shared prompt, or none), then, causally, rows kv_begin .. +kv_rows:
  * query i sees kv rows 0 .. kv_rows - q_rows + i (kv_rows >= q_rows). So training is (q_rows == kv_rows), decoding with
- * a cache is (q_rows == 1), a chunk after a cache lies between. */
+ * a cache is (q_rows == 1), a chunk after a cache lies between. The query rows of a call's segments are disjoint, since
+ * each has one result; keys may be shared. (The reference refuses others; what a backend computes then is not defined.) */
 struct rein_segment {
     int32_t q_begin, q_rows;
     int32_t prefix_begin, prefix_rows;

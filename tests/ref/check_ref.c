@@ -91,6 +91,23 @@ static void expect(const double share[4], double a, double b, double c, double d
     ck_assert_double_eq_tol(share[3], d, 1e-3);
 }
 
+START_TEST(segments_share_keys_but_no_queries) {
+    float q[3] = {1, 2, 3}, k[3] = {0}, v[3] = {4, 5, 6}, out[3] = {0}, lse[3] = {0}, dq[3] = {0}, dk[3] = {0}, dv[3] = {0};
+    struct rein_segment s[2] = {{.q_begin = 0, .q_rows = 2, .kv_rows = 2}, {.q_begin = 2, .q_rows = 1, .kv_rows = 2}};
+    struct rein_attention a = {.size = sizeof(a), .nsegments = 2, .segments = s, .heads = 1, .kv_heads = 1, .head_dim = 1, .ldq = 1,
+                               .ldk = 1, .ldv = 1, .ldout = 1, .q = q, .k = k, .v = v, .out = out, .lse = lse, .scale = 1};
+    struct rein_attention_dx b = {.size = sizeof(b), .nsegments = 2, .segments = s, .heads = 1, .kv_heads = 1, .head_dim = 1,
+                                  .ldq = 1, .ldk = 1, .ldv = 1, .ldout = 1, .lddq = 1, .lddk = 1, .lddv = 1, .q = q, .k = k,
+                                  .v = v, .out = out, .lse = lse, .dout = q, .dq = dq, .dk = dk, .dv = dv, .scale = 1};
+
+    ck_assert_int_eq(ref_attention(NULL, &a), REIN_OK);
+    ck_assert_int_eq(ref_attention_dx(NULL, &b), REIN_OK);
+    s[1].q_begin = 1;
+    ck_assert_int_eq(ref_attention(NULL, &a), REIN_ERR_ARG);
+    ck_assert_int_eq(ref_attention_dx(NULL, &b), REIN_ERR_ARG);
+}
+END_TEST
+
 START_TEST(draws_follow_the_distribution) {
     const uint8_t ban[4] = {0, 1, 0, 0};
     double share[4];
@@ -123,6 +140,7 @@ int main(void) {
     tcase_add_test(t, halves_survive_the_round_trip);
     tcase_add_test(t, halves_round_to_nearest_even);
     tcase_add_test(t, adamw_has_a_closed_form);
+    tcase_add_test(t, segments_share_keys_but_no_queries);
     tcase_add_test(t, draws_follow_the_distribution);
     suite_add_tcase(s, t);
     return tap_run(s);
