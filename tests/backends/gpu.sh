@@ -36,6 +36,9 @@ holds() {
 for narrow in expand split; do
     holds "every kernel, narrow: $narrow" "$top_builddir/rein-conform" backend "$module" --set narrow=$narrow
 done
+for option in narrow=round tf32=true; do # which round the factors
+    holds "every kernel, $option" "$top_builddir/rein-conform" backend "$module" --set $option --tolerance 1e-2
+done
 for t in check_engine check_families check_pitfalls check_sharing; do
     holds "$t" env REIN_TEST_BACKEND="$name" "$top_builddir/tests/engine/$t"
 done
