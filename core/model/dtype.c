@@ -37,3 +37,23 @@ void dtype_convert(const void *from, uint32_t source, void *to, uint32_t target,
         }
     }
 }
+
+bool dtype_finite(const void *x, uint32_t dtype, size_t count) {
+    const uint32_t exponent = dtype == REIN_F32 ? 0x7f800000u : dtype == REIN_F16 ? 0x7c00u : 0x7f80u;
+    const unsigned char *in = x;
+    uint32_t most = 0;
+    uint16_t half;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+
+        if (dtype == REIN_F32) {
+            memcpy(&bits, in + 4 * i, 4);
+        } else {
+            memcpy(&half, in + 2 * i, 2);
+            bits = half;
+        }
+        most = (bits & exponent) > most ? bits & exponent : most;
+    }
+    return most < exponent;
+}

@@ -7,9 +7,11 @@
 #include "model/param.h"
 #include "model/peft.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int save_text(const char *folder, const char *name, const char *text, size_t length, struct error *err) {
     char *path = file_join(folder, name);
@@ -150,13 +152,26 @@ struct origin {
     const struct model *model;
     const struct trunk *trunk;
     struct tensors_writer *writer;
+    const struct model_param *param; /* of the pieces in work */
     uint32_t dtype;
     bool whole;
 };
 
+/* What a merged model holds must be numbers: nobody trains it and would notice. */
+static bool merges(const struct origin *o) {
+    return o->whole && o->model->lora;
+}
+
+static int base_not_finite(const struct origin *o, const struct model_param *p, struct error *err) {
+    return error_input(err, "%s: tensor %s holds a number that is not finite: nothing is merged with it", o->trunk->path,
+                       p->place.tensor);
+}
+
 static int take_piece(void *ctx, const void *host, size_t count, struct error *err) {
     const struct origin *o = ctx;
 
+    if (merges(o) && !dtype_finite(host, o->dtype, count))
+        return base_not_finite(o, o->param, err);
     return tensors_put(o->writer, host, count, o->dtype, err);
 }
 
@@ -166,7 +181,7 @@ static bool lies_in_file(const struct origin *o, const struct model_param *p) {
 }
 
 /* A whole tensor as it is in the file, in the dtype that is written. */
-static int put_file(const struct origin *o, const struct model_param *p, uint64_t count, struct error *err) {
+static int put_file(struct origin *o, const struct model_param *p, uint64_t count, struct error *err) {
     enum { PIECE = 1 << 16 };
     const struct tensor_info *info = tensors_find(o->trunk->file, param_file_name(p));
     const size_t size = dtype_width(p->file_dtype);
@@ -176,8 +191,7 @@ static int put_file(const struct origin *o, const struct model_param *p, uint64_
     for (uint64_t at = 0; rc == 0 && at < count; at += PIECE) {
         const uint64_t n = count - at < PIECE ? count - at : PIECE;
 
-        rc = tensors_read(o->trunk->file, info, at, n, p->file_dtype, piece, err) ||
-             tensors_put(o->writer, piece, n, p->file_dtype, err);
+        rc = tensors_read(o->trunk->file, info, at, n, p->file_dtype, piece, err) || take_piece(o, piece, n, err);
     }
     free(piece);
     tensors_forget(o->trunk->file, info);
@@ -185,9 +199,12 @@ static int put_file(const struct origin *o, const struct model_param *p, uint64_
 }
 
 static int put_whole(struct origin *o, const struct model_param *p, struct error *err) {
-    if (lies_in_file(o, p))
+    const bool file = lies_in_file(o, p);
+
+    o->param = p;
+    o->dtype = file ? p->file_dtype : p->master ? REIN_F32 : p->w.dtype;
+    if (file)
         return put_file(o, p, param_count(p), err);
-    o->dtype = p->master ? REIN_F32 : p->w.dtype;
     return backend_each_piece(o->trunk->backend, p->master ? (void *)p->master : p->w.data, (size_t)param_count(p),
                               dtype_width(o->dtype), take_piece, o, err);
 }
@@ -227,6 +244,9 @@ static int add_adapter(const struct origin *o, const struct model_param *p, floa
     float *delta;
     int rc;
 
+    for (uint64_t i = 0; merges(o) && i < param_count(p); i++)
+        if (!isfinite(all[param_file_index(p, i)]))
+            return base_not_finite(o, p, err);
     if (index < 0)
         return 0;
     delta = mem_zeros((size_t)param_count(p), sizeof(*delta));
@@ -235,6 +255,23 @@ static int add_adapter(const struct origin *o, const struct model_param *p, floa
         all[param_file_index(p, i)] += delta[i];
     free(delta);
     return rc;
+}
+
+/* The sums may be too large for the file's numbers. */
+static int put_floats(const struct origin *o, const struct model_param *p, const float *all, uint64_t count,
+                      struct error *err) {
+    enum { PIECE = 1 << 12 };
+    float rounded[PIECE];
+
+    for (uint64_t at = 0; merges(o) && at < count; at += PIECE) {
+        const size_t n = count - at < PIECE ? (size_t)(count - at) : PIECE;
+
+        dtype_convert(all + at, REIN_F32, rounded, p->file_dtype, n);
+        if (!dtype_finite(rounded, p->file_dtype, n))
+            return error_input(err, "%s: tensor %s with the adapter added holds a number that is too large for %s",
+                               o->trunk->path, p->place.tensor, dtype_name(p->file_dtype));
+    }
+    return tensors_put(o->writer, all, count, REIN_F32, err);
 }
 
 /* One tensor from its parts, in the file's order of elements. */
@@ -266,9 +303,28 @@ static int put_parts(struct origin *o, const struct model_param *const *list, si
             rc = add_adapter(o, p, all, err);
     }
     if (rc == 0)
-        rc = tensors_put(o->writer, all, total, REIN_F32, err);
+        rc = put_floats(o, list[0], all, total, err);
     free(all);
     return rc;
+}
+
+/* Of the adapter and its head, before anything is written. */
+static int check_adapter(const struct model *m, struct error *err) {
+    const struct lora *l = m->lora;
+
+    for (size_t i = 0; i < l->nparams + (m->head_param != NULL); i++) {
+        const struct model_param *p = i < l->nparams ? l->params[i] : m->head_param;
+        void *x = param_values(l->backend, p, err);
+        const bool finite = x && dtype_finite(x, p->w.dtype, (size_t)param_count(p));
+
+        free(x);
+        if (!x)
+            return -1;
+        if (!finite)
+            return error_input(err, "tensor %s of the adapter holds a number that is not finite: it is not merged",
+                               p->place.tensor);
+    }
+    return 0;
 }
 
 static int save_weights(const struct model *m, bool whole, const char *path, struct error *err) {
@@ -308,14 +364,14 @@ static int save(const struct model *m, bool whole, const char *folder, const uin
 
     if (!path)
         return error_nomem(err, folder);
-    rc = file_make_folder(folder, err) || save_config(m, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
-                 (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) ||
-                 (!whole && peft_save_config(m->lora, m->head != MODEL_LM, folder, err)) ||
-                 save_weights(m, whole, path, err)
-             ? -1
-             : 0;
+    rc = (whole && m->lora && check_adapter(m, err)) || file_make_folder(folder, err);
+    if (rc == 0 && (rc = save_weights(m, whole, path, err)) != 0)
+        rmdir(folder); /* a refusal leaves nothing */
+    rc = rc || save_config(m, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
+         (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) ||
+         (!whole && peft_save_config(m->lora, m->head != MODEL_LM, folder, err));
     free(path);
-    return rc;
+    return rc ? -1 : 0;
 }
 
 int model_save(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {

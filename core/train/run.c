@@ -387,10 +387,9 @@ int run_finish(struct run *r, struct error *err) {
     if (evaluate_if_pending(r, err) != 0)
         return run_failed(r, err);
     rc = save_models(r, err);
-    if (rc != 0 && err->kind == ERROR_STOPPED)
-        return run_stopped(r, err);
-    if (rc == 0)
-        rc = report_cost(r, err);
+    if (rc != 0)
+        return run_failed(r, err);
+    rc = report_cost(r, err);
     if (r->begun && sink != NULL && sink->end != NULL) {
         r->begun = false;
         if (sink->end(sink->ctx, rc == 0 ? err : NULL) != 0)

@@ -76,7 +76,7 @@ int run_one_step(struct run *r, const struct run_step *what, uint32_t *stop, str
 int run_between_steps(struct run *r, struct error *err);
 /* After a failure: when a signal was its cause, saves a checkpoint. Returns -1. */
 int run_stopped(struct run *r, struct error *err);
-/* After a failure between steps (sampling, rewards, evaluation), where the weights are whole: saves a checkpoint whatever
+/* After a failure between steps (sampling, rewards, evaluation, writing the models), where the weights are whole: saves a checkpoint whatever
  * its cause, unless there is no step to lose. Returns -1. */
 int run_failed(struct run *r, struct error *err);
 /* Evaluates a last time, and writes <output>/model and critic. */

@@ -98,6 +98,44 @@ ok "whoever asks for scores" [ "$(grep -c score "$work/out")" -eq 16 ]
 run generate judged/judge/model "the shop"
 ok "but generates nothing" says "judged/judge/model: is a reward model or a critic"
 
+# numbers that are none: in the adapter, where the adapter adds, and elsewhere in the base
+at() { # FILE TENSOR: where its last number lies
+    head -c 8 "$1" | od -An -tu8 | tr -d ' ' | {
+        read -r n
+        head -c $((8 + n)) "$1" | tail -c "$n" | tr '{' '\n' | tr -d '[]}"' | tr ',' '\n' | awk -v n="$n" -v want="$2" -v RS= \
+            '{ i = index($0, want); rest = substr($0, i); match(rest, /data_offsets:[0-9]+\n[0-9]+/)
+               split(substr(rest, RSTART + 13, RLENGTH - 13), o, "\n"); print 8 + n + o[2] - 4 }'
+    }
+}
+spoil() { printf '\000\000\300\177' | dd of="$1" bs=1 seek="$(at "$1" "$2")" conv=notrunc 2>dd.err; }
+cp -r adapted/two/model spoilt
+spoil spoilt/adapter_model.safetensors mlp.gate_proj.lora_B
+run merge spoilt out
+ok "an adapter that is not finite is not merged" refused 2
+ok "and its tensor named" says ".mlp.gate_proj.lora_B.weight of the adapter holds a number that is not finite"
+ok "nothing is left of it" [ ! -e out ]
+for tensor in model.layers.1.mlp.gate_proj.weight model.layers.0.mlp.up_proj.weight; do
+    cp -r result/one/model spoilt-base
+    spoil spoilt-base/model.safetensors $tensor
+    run merge adapted/two/model out --base spoilt-base
+    ok "nor a base: $tensor" refused 2
+    ok "nor is it left unsaid" says "spoilt-base: tensor $tensor holds a number that is not finite"
+    ok "nor anything left" [ ! -e out ]
+    rm -r spoilt-base
+done
+run merge adapted/two/model out
+ok "what is whole is merged" [ "$status" -eq 0 -a -s out/model.safetensors -a -s out/config.json ]
+rm -r out
+# a stage finds it when it writes, at its end: an embedding that no line uses
+cp -r result/one/model spoilt-base
+spoil spoilt-base/model.safetensors model.embed_tokens.weight
+run run judge.yaml --set models.base.from=spoilt-base --set judge.model.lora.merge=true --set output=late
+ok "a stage does not merge with it" [ "$status" -eq 2 ]
+ok "and says so" says "tensor model.embed_tokens.weight holds a number that is not finite"
+ok "without losing its steps" says "judge: step 4 of 4 is saved, --resume goes on from there"
+run run judge.yaml --resume --set models.base.from=spoilt-base --set output=late
+ok "the adapter by itself can be had" [ "$status" -eq 0 -a -s late/judge/model/adapter_model.safetensors ]
+
 # adapters on other layers, of as many parameters
 rm -r adapted/two/model
 run run lora.yaml --resume --set two.model.lora.targets='[up_proj]'

@@ -289,6 +289,64 @@ START_TEST(written_and_merged) {
 }
 END_TEST
 
+/* The base's file once more, in another dtype. */
+static void rewrite(const char *folder, uint32_t dtype) {
+    char *path = file_join(folder, "model.safetensors");
+    struct tensor_out list[64];
+    struct tensors *from;
+    struct tensors_writer *w;
+    struct error err = {0};
+    size_t n;
+
+    must(tensors_open(folder, &from, &err), &err);
+    n = tensors_count(from);
+    ck_assert_uint_le(n, 64);
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor_info *info = tensors_at(from, i);
+        list[i] = (struct tensor_out){info->name, dtype, info->rank, {info->shape[0], info->rank > 1 ? info->shape[1] : 0}};
+    }
+    must(tensors_create(path, list, n, &w, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor_info *info = tensors_at(from, i);
+        float *x = malloc(info->elements * sizeof(*x));
+
+        must(tensors_read(from, info, 0, info->elements, REIN_F32, x, &err), &err);
+        must(tensors_put(w, x, info->elements, REIN_F32, &err), &err);
+        free(x);
+    }
+    must(tensors_finish(w, NULL, &err), &err);
+    tensors_close(from);
+    free(path);
+}
+
+/* What the base's numbers cannot hold is not written; in float32 it would be. */
+START_TEST(sums_too_large_are_not_written) {
+    struct lora_case c;
+    struct error err = {0};
+    char *whole, *text;
+    json_t *o;
+
+    case_open(&c, 0);
+    whole = file_join(c.folder, "whole");
+    o = json_deep_copy(json_object_get(c.json, "adapter"));
+    json_object_set_new(o, "base_model_name_or_path", json_string(c.base));
+    json_object_set_new(o, "lora_alpha", json_real(1e8));
+    text = dumped(o);
+    engine_write(c.folder, "adapter_config.json", text);
+    if (_i)
+        rewrite(c.base, REIN_F16);
+    struct model *m = open_view(c.folder, &c, false);
+    ck_assert_int_eq(model_save_merged(m, whole, NULL, &err), _i ? -1 : 0);
+    ck_assert_int_eq(file_exists(whole) || file_is_folder(whole), !_i);
+    ck_assert_msg(!_i || strstr(err.text, "holds a number that is too large for F16") != NULL, "%s", err.text);
+    model_close(m);
+    free(text);
+    free(whole);
+    json_decref(o);
+    case_close(&c);
+}
+END_TEST
+
 /* A new adapter changes nothing, has gradients for B alone, and is the same for the same seed. */
 START_TEST(new_adapter) {
     struct lora_case c;
@@ -528,6 +586,7 @@ int main(void) {
     tcase_add_loop_test(t, equals_peft, 0, CASES);
     tcase_add_loop_test(t, off_is_the_base, 0, CASES);
     tcase_add_loop_test(t, written_and_merged, 0, CASES);
+    tcase_add_loop_test(t, sums_too_large_are_not_written, 0, 2);
     tcase_add_loop_test(t, new_adapter, 0, CASES);
     tcase_add_loop_test(t, sampling_agrees, 0, CASES);
     tcase_add_loop_test(t, dropout_by_differences, 0, CASES - 1);
