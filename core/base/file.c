@@ -329,6 +329,31 @@ char *file_join(const char *dir, const char *name) {
     return buffer_take(&b);
 }
 
+char *file_way(const char *from, const char *to) {
+    size_t common = 0, up = 0, at = 0;
+    char *way;
+
+    for (size_t i = 0;; i++) { /* `common`: how much of both is folders above both */
+        const bool end = (from[i] == '/' || from[i] == '\0') && (to[i] == '/' || to[i] == '\0');
+
+        if (end)
+            common = i;
+        if (from[i] != to[i] || from[i] == '\0')
+            break;
+    }
+    if (common == 0)
+        return NULL;
+    for (const char *p = from + common; *p; p++)
+        up += *p == '/';
+    way = mem_array(3 * up + strlen(to + common) + 2, 1);
+    if (way == NULL)
+        return NULL;
+    for (; up > 0; up--, at += 3)
+        memcpy(way + at, "../", 3);
+    strcpy(way + at, to[common] ? to + common + 1 : ".");
+    return way;
+}
+
 char *file_dirname(const char *path) {
     const char *slash = strrchr(path, '/');
 

@@ -57,6 +57,9 @@ int file_folder_is_empty(const char *path);
 
 /* "dir/name"; free() it. NULL when out of memory. An absolute `name` is returned as it is. */
 char *file_join(const char *dir, const char *name);
+/* The way from one folder to another path ("../../one/model"), both absolute and without links or dots; free() it. NULL
+ * without memory, and when they have nothing in common. */
+char *file_way(const char *from, const char *to);
 /* The directory part of a path ("." when there is none); free() it. */
 char *file_dirname(const char *path);
 

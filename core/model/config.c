@@ -464,6 +464,8 @@ int config_save(const struct model_config *c, bool score_head, const char *folde
     rc |= json_object_set_new(o, "eos_token_id", eos_of(c));
     rc |= json_object_set_new(o, "pad_token_id", id_or_null(c->pad));
     rc |= config_write_head(o, c, score_head);
+    if (c->base)
+        rc |= json_object_set_new(o, CONFIG_BASE, json_string(c->base));
     if (rc == 0)
         text = json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (text == NULL || path == NULL)

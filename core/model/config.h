@@ -95,6 +95,7 @@ struct model_standard {
     double mean[CONFIG_MAX_HEADS], deviation[CONFIG_MAX_HEADS]; /* deviations are above 0 */
 };
 
+#define CONFIG_BASE "rein_base" /* the key for `base` below */
 struct model_config {
     const struct model_family *family;
     int64_t vocabulary, hidden, layers, heads, kv_heads, head_dim, intermediate, positions;
@@ -113,6 +114,7 @@ struct model_config {
                                        rein_heads, since labels mean something else), 0: language model */
     struct model_standard standard;
     uint32_t dtype;                 /* REIN_F32/F16/BF16: torch_dtype / dtype; what we write back */
+    const char *base;               /* config_save beside an adapter: the way to its base from there; else NULL. Borrowed */
     json_t *json;                   /* the object as read, so that unknown keys survive saving; NULL for GGUF */
 };
 

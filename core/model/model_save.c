@@ -97,12 +97,25 @@ static int32_t choose_pad(const struct model_config *c, const uint8_t *avoid) {
     return (int32_t)c->vocabulary - 1;
 }
 
-static int save_config(const struct model *m, const char *folder, const uint8_t *avoid, struct error *err) {
+/* So that an adapter and its base may move together. */
+static char *way_to_base(const struct lora *l, const char *folder) {
+    char *from = realpath(folder, NULL), *to = realpath(l->base, NULL), *way = from && to ? file_way(from, to) : NULL;
+
+    free(from);
+    free(to);
+    return way;
+}
+
+static int save_config(const struct model *m, bool whole, const char *folder, const uint8_t *avoid, struct error *err) {
+    char *base = whole ? NULL : way_to_base(m->lora, folder);
     struct model_config c;
     int rc;
 
-    if (config_copy(&m->trunk->config, &c, err))
+    if (config_copy(&m->trunk->config, &c, err)) {
+        free(base);
         return -1;
+    }
+    c.base = base;
     c.standard = m->standard;
     if (m->head != MODEL_LM) {
         c.labels = model_heads(m);
@@ -112,6 +125,7 @@ static int save_config(const struct model *m, const char *folder, const uint8_t 
     }
     rc = config_save(&c, m->head != MODEL_LM, folder, err);
     config_free(&c);
+    free(base);
     return rc;
 }
 
@@ -367,7 +381,7 @@ static int save(const struct model *m, bool whole, const char *folder, const uin
     rc = (whole && m->lora && check_adapter(m, err)) || file_make_folder(folder, err);
     if (rc == 0 && (rc = save_weights(m, whole, path, err)) != 0)
         rmdir(folder); /* a refusal leaves nothing */
-    rc = rc || save_config(m, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
+    rc = rc || save_config(m, whole, folder, avoid, err) || save_tokenizer(m->trunk, folder, err) ||
          (m->head == MODEL_LM && save_generation_config(m->trunk, folder, err)) ||
          (!whole && peft_save_config(m->lora, m->head != MODEL_LM, folder, err));
     free(path);

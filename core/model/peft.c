@@ -2,6 +2,7 @@
 #include "model/peft.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/json_read.h"
 #include "model/lora.h"
@@ -86,6 +87,25 @@ static bool is_model(const char *path) {
     return file_is_folder(path) || file_exists(path);
 }
 
+/* Where it lies from an adapter of ours, when both were moved; NULL: not there, or not ours. */
+static char *moved_base(const struct peft *p) {
+    char *file = file_join(p->path, "config.json"), *base = NULL;
+    json_t *config = file && file_exists(file) ? json_read_file(file, NULL) : NULL;
+    const char *way = json_string_value(json_object_get(config, CONFIG_BASE));
+
+    if (way && *way && *way != '/')
+        base = file_join(p->path, way);
+    if (base && !is_model(base)) {
+        free(base);
+        base = NULL;
+    }
+    if (base)
+        log_debug("%s: its base is not where it was: taking %s", p->path, base);
+    json_decref(config);
+    free(file);
+    return base;
+}
+
 static int find_base(struct peft *p, const char *base, struct error *err) {
     const char *named = json_string_value(json_object_get(p->config, "base_model_name_or_path"));
 
@@ -99,7 +119,9 @@ static int find_base(struct peft *p, const char *base, struct error *err) {
         p->base = file_join(p->path, named);
         if (p->base && !is_model(p->base)) {
             free(p->base);
-            p->base = mem_strdup(named);
+            p->base = is_model(named) ? NULL : moved_base(p);
+            if (!p->base)
+                p->base = mem_strdup(named);
         }
         if (!p->base)
             return error_nomem(err, p->path);

@@ -203,6 +203,23 @@ START_TEST(fifos_do_not_hang) {
 }
 END_TEST
 
+START_TEST(ways_lead_from_folder_to_folder) {
+    static const char *const ways[][3] = {
+        {"/r/two/model", "/r/one/model", "../../one/model"}, {"/r/two", "/r/two/base.gguf", "base.gguf"},
+        {"/r/two", "/r/two", "."},                           {"/r/two/model", "/r", "../../."},
+        {"/r/on/model", "/r/one", "../../one"},              {"/r/one", "/r/on", "../on"},
+        {"/r/two", "/s/one", NULL},                          {"/", "/s", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        char *way = file_way(ways[i][0], ways[i][1]);
+
+        ck_assert_pstr_eq(way, ways[i][2]);
+        free(way);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *s = suite_create("base");
     TCase *t = tcase_create("base");
@@ -218,6 +235,7 @@ int main(void) {
     tcase_add_test(t, suggestions_are_near);
     tcase_add_test(t, files_are_replaced_whole);
     tcase_add_test(t, fifos_do_not_hang);
+    tcase_add_test(t, ways_lead_from_folder_to_folder);
     suite_add_tcase(s, t);
     return tap_run(s);
 }

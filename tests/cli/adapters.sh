@@ -98,6 +98,22 @@ ok "whoever asks for scores" [ "$(grep -c score "$work/out")" -eq 16 ]
 run generate judged/judge/model "the shop"
 ok "but generates nothing" says "judged/judge/model: is a reward model or a critic"
 
+# moved together with its base, elsewhere than adapter_config.json says; a base that is where it says is taken first
+mkdir moved
+run generate adapted/two/model "the shop"
+text=$(cat "$work/out")
+cp -r result adapted moved/
+run generate moved/adapted/two/model "the shop"
+ok "a copy has its base where it was" [ "$status" -eq 0 -a "$text" = "$(cat "$work/out")" ]
+mv result gone
+run generate adapted/two/model "the shop"
+ok "an adapter without a base is refused" says "the adapter's base model '"
+ok "with where it should be" refused 2
+run generate moved/adapted/two/model "the shop" --verbose
+ok "moved together they find each other" [ "$status" -eq 0 -a "$text" = "$(cat "$work/out")" ]
+ok "which --verbose tells" says "moved/adapted/two/model: its base is not where it was: taking moved/adapted/two/model/../../../result/one/model"
+mv gone result
+
 # numbers that are none: in the adapter, where the adapter adds, and elsewhere in the base
 at() { # FILE TENSOR: where its last number lies
     head -c 8 "$1" | od -An -tu8 | tr -d ' ' | {
