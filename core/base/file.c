@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 
+#include "base/maps.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -54,6 +55,11 @@ int file_map_open(const char *path, struct file_map *map, struct error *err) {
             close(fd);
             return -1;
         }
+        if (maps_add(data, length, path, err) != 0) {
+            munmap(data, length);
+            close(fd);
+            return -1;
+        }
         map->data = data;
     }
     close(fd);
@@ -61,8 +67,10 @@ int file_map_open(const char *path, struct file_map *map, struct error *err) {
 }
 
 void file_map_close(struct file_map *map) {
-    if (map->length > 0)
+    if (map->length > 0) {
+        maps_remove(map->data);
         munmap((void *)(uintptr_t)map->data, map->length);
+    }
     map->data = NULL;
     map->length = 0;
 }

@@ -3,6 +3,7 @@ core_libcore_la_SOURCES += \
 	core/base/error.c core/base/error.h \
 	core/base/file.c core/base/file.h \
 	core/base/log.c core/base/log.h \
+	core/base/maps.c core/base/maps.h \
 	core/base/mem.c core/base/mem.h \
 	core/base/memlimit.c core/base/memlimit.h \
 	core/base/mempeak.c core/base/mempeak.h \

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "base/maps.h"
 #include "base/node.h"
 #include "base/suggest.h"
 #include "config.h"
@@ -243,6 +244,7 @@ int cli_main(const struct command *const *commands, int argc, char **argv) {
     int rc;
 
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit of size is a failed write with a message, not a death */
+    maps_guard();
     rc = dispatch(commands, argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         log_print(LOG_ERROR, "cannot write to standard output");

@@ -3,7 +3,7 @@
  *
  * The file is memory-mapped and distrusted: names, shapes, offsets and sizes are checked when it is
  * opened. The mapping stays until tensors_close: replacing the file by renaming another over it changes nothing, writing
- * into it changes what is read, and cutting it short ends the process with SIGBUS. Names are Hugging Face's whatever the file is (GGUF's are translated).
+ * into it changes what is read, and cutting it short ends the process (base/maps.h). Names are Hugging Face's whatever the file is (GGUF's are translated).
  */
 #ifndef REIN_CORE_TENSORS_H
 #define REIN_CORE_TENSORS_H

@@ -90,4 +90,35 @@ touch elsewhere/*
 run run p.yaml --resume --set models.base.from=elsewhere
 ok "a copy is as good" [ "$status" -eq 0 ]
 ok "and gives the same bits" [ "$whole" = "$(cksum <out/two/model/model.safetensors)" ]
+
+# a base that is cut short while it is mapped: nothing can go on, but it is named
+cat >lora.yaml <<YAML
+rein: 1
+output: cut
+models:
+  base: {from: elsewhere}
+stages:
+  - name: long
+    algorithm: {use: sft}
+    model: {from: base, lora: {rank: 2}}
+    data: {train: sft.jsonl}
+    train: {steps: 1000000, batch: 2}
+YAML
+"$rein" run lora.yaml --quiet 2>"$work/err" &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    [ -s cut/long/metrics.jsonl ] && break
+    sleep 1
+done
+: >elsewhere/model.safetensors
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    kill -0 $pid 2>kill.err || break
+    sleep 1
+done
+kill $pid 2>kill.err # never: it has ended
+status=0
+wait $pid || status=$?
+ok "a base that is cut short ends the run" [ "$status" -eq 1 ]
+ok "and is named" says "rein: elsewhere/model.safetensors: was cut short while it was in use"
+ok "in one line" [ "$(wc -l <"$work/err")" -eq 1 ]
 done_testing

@@ -2,7 +2,7 @@
 # and, of an adapter: tests/fuzz/check_adapter CORPUS/seed && tests/fuzz/fuzz_adapter -max_len=2048 CORPUS
 FUZZ_CLANG = clang
 FUZZ_NAMES = safetensors gguf config adapter
-FUZZ_FILES = core/base/buffer.c core/base/error.c core/base/file.c core/base/log.c core/base/mem.c core/base/suggest.c core/base/utf8.c \
+FUZZ_FILES = core/base/buffer.c core/base/error.c core/base/file.c core/base/log.c core/base/maps.c core/base/mem.c core/base/suggest.c core/base/utf8.c \
 	core/model/config.c core/model/config_head.c core/model/config_rope.c core/model/dtype.c core/model/family.c core/model/gguf.c core/model/gguf_model.c \
 	core/model/gguf_quant.c core/model/gguf_tokenizer.c core/model/json_read.c core/model/peft.c core/model/safetensors.c \
 	core/model/spm_merges.c core/model/tensor_table.c core/model/tensors.c
