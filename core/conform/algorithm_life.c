@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* Two instances take turns, each as if it were alone. */
 void check_instances(const struct subject *s) {
@@ -46,6 +47,7 @@ void check_instances(const struct subject *s) {
 /* Half of check_threads: one instance, one thread. */
 struct runner {
     const struct subject *subject;
+    atomic_bool *done, *other_done; /* has it, has the other run often enough? */
     uint64_t seed;
     struct outcome alone;
     struct outcome first_off; /* the first outcome that is another than alone */
@@ -56,7 +58,8 @@ static void *run_alone(void *argument) {
     enum { TIMES = 40 };
     struct runner *r = argument;
 
-    for (int i = 0; i < TIMES && !r->off; i++) {
+    /* the first to be done goes on until the other is, however late that one began: none of its runs is alone */
+    for (int i = 0; (i < TIMES || !atomic_load(r->other_done)) && !r->off; i++) {
         struct outcome o;
         subject_fresh(r->subject, r->seed, &o);
         if (outcome_same(&o, &r->alone)) {
@@ -65,19 +68,25 @@ static void *run_alone(void *argument) {
             r->first_off = o;
             r->off = true;
         }
+        if (i + 1 >= TIMES)
+            atomic_store(r->done, true);
     }
+    atomic_store(r->done, true);
     return NULL;
 }
 
 /* Two instances at the same time, each on a thread of its own. */
 void check_threads(const struct subject *s) {
-    struct runner runners[2] = {{.subject = s, .seed = 1}, {.subject = s, .seed = 2}};
+    atomic_bool done[2] = {false, false};
+    struct runner runners[2] = {{s, &done[0], &done[1], .seed = 1}, {s, &done[1], &done[0], .seed = 2}};
     pthread_t thread;
     bool beside;
 
     for (int i = 0; i < 2; i++)
         subject_fresh(s, runners[i].seed, &runners[i].alone);
     beside = pthread_create(&thread, NULL, run_alone, &runners[1]) == 0;
+    if (!beside)
+        atomic_store(&done[1], true);
     run_alone(&runners[0]);
     if (beside)
         pthread_join(thread, NULL);
