@@ -118,3 +118,13 @@ int packing_make(struct packing *p, const struct packed *batch, uint32_t least, 
         place(p, batch, s);
     return 0;
 }
+
+bool packing_is_of(const struct packing *p, const struct packed *batch) {
+    if (p->count != batch->count ||
+        memcmp(p->offset, batch->offset, ((size_t)batch->count + 1) * sizeof(*p->offset)) != 0)
+        return false;
+    for (uint32_t i = 0; i < batch->offset[batch->count]; i++)
+        if (p->ids[p->where[i]] != batch->ids[i])
+            return false;
+    return true;
+}

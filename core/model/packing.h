@@ -25,6 +25,8 @@ struct packing {
 
 /* Shares beginnings of at least `least` ids (0: none). */
 int packing_make(struct packing *p, const struct packed *batch, uint32_t least, struct error *err);
+/* Was it made of a batch with the same sequences in the same order? */
+bool packing_is_of(const struct packing *p, const struct packed *batch);
 void packing_free(struct packing *p);
 
 #endif

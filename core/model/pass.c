@@ -285,6 +285,10 @@ static bool has_kept(const struct pass *p) {
     return p->forward && p->work.keep != KEEP_NOTHING;
 }
 
+bool pass_holds(const struct pass *p, const struct packed *batch) {
+    return has_kept(p) && packing_is_of(&p->packing, batch);
+}
+
 /* Packed rows, which a head reads, to computed ones: p->read, until the next head. */
 static int find_rows(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
     const struct packing *k = &p->packing;
@@ -427,12 +431,6 @@ int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const f
     return backend_sync(b, err);
 }
 
-static int check_view(const struct pass *p, const struct model *m, struct error *err) {
-    if (m->trunk != p->trunk || m->lora != p->lora || !m->head_param)
-        return error_run(err, "the pass is not over the trunk of a view with a score or value head");
-    return 0;
-}
-
 /* The keys and positions of the packed rows that a head reads: of each sequence's own, where it shares them too. */
 static int head_keys(struct pass *p, uint32_t n, const int32_t *rows, struct error *err) {
     const uint32_t *offset = p->packing.offset;
@@ -464,8 +462,9 @@ static int head_drop(struct pass *p, uint32_t n, float *x, struct error *err) {
 static int head_input(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, struct error *err) {
     struct rows *r = &p->score;
 
-    if (check_view(p, m, err) || find_rows(p, n, rows, err) ||
-        rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, err))
+    if (m->trunk != p->trunk || m->lora != p->lora || !m->head_param)
+        return error_run(err, "the pass is not over the trunk of a view with a score or value head");
+    if (find_rows(p, n, rows, err) || rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, err))
         return -1;
     return head_drops(p) && (head_keys(p, n, rows, err) || head_drop(p, n, r->x, err)) ? -1 : 0;
 }

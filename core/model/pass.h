@@ -62,6 +62,9 @@ void pass_share(struct pass *p, uint32_t least);
 void pass_recompute(struct pass *p, bool on);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
+/* Was the last forward pass of these very sequences, and are its activations still there for a backward pass? Whether
+ * the weights are still those is the caller's to know. */
+bool pass_holds(const struct pass *p, const struct packed *batch);
 
 /* Positions to predict from: targets[i] is predicted by the hidden state of packed row rows[i] (the token
  * before it). logp, entropy: host arrays [n]; entropy and best may be NULL. Divides logits by temperature. */

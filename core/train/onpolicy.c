@@ -174,7 +174,8 @@ static int next_rollout(struct onpolicy *o, struct error *err) {
     /* those of a shared trunk came with the samples */
     if (r->trainer.critic != NULL && x.samples.value_old == NULL) {
         x.samples.value_old = samples_array(x.samples.tokens, err);
-        if (x.samples.value_old == NULL || trainer_values(&r->trainer, &x.samples, r->micro, x.samples.value_old, err) != 0)
+        if (x.samples.value_old == NULL ||
+            trainer_values(&r->trainer, &x.samples, r->micro, o->minibatch == o->rows, x.samples.value_old, err) != 0)
             goto out;
     }
     describe(&x, "", &r->rollout_metrics);
@@ -196,15 +197,19 @@ out:
 
 /* ---- its steps ---------------------------------------------------------- */
 
-/* The order of the completions in one pass over a rollout. */
+/* The order of the completions in one pass over a rollout: as they were sampled when a step is over all of them, so
+ * that the critic's first step can go on from the pass that gave its values. */
 static void permute(struct onpolicy *o) {
     const struct run *r = o->run;
     const uint64_t pass = r->at.rollout * r->epochs + r->at.epoch;
 
     if (o->permuted == pass + 1)
         return;
+    for (uint32_t i = 0; i < o->rows; i++)
+        o->permutation[i] = i;
     /* apart from the order of the prompts, which has the same seed */
-    rng_shuffle(r->env->seed ^ 0x5851F42D4C957F2Dull, (uint32_t)pass, o->permutation, o->rows);
+    if (o->minibatch < o->rows)
+        rng_shuffle(r->env->seed ^ 0x5851F42D4C957F2Dull, (uint32_t)pass, o->permutation, o->rows);
     o->permuted = pass + 1;
 }
 

@@ -106,6 +106,7 @@ void trainer_close(struct trainer *t) {
 }
 
 void trainer_touch(struct trainer *t) {
+    t->values_kept = false;
     model_touch(t->actor);
     if (t->critic != NULL)
         model_touch(t->critic);
@@ -119,7 +120,9 @@ static struct pass_targets targets_of(const struct batch *b, double temperature)
 static int forward_critic(struct trainer *t, struct batch *b, bool keep, struct error *err) {
     struct pass *pass = t->shared ? t->actor_pass : t->critic_pass;
 
-    if (!t->shared && pass_forward(pass, &b->packed, keep, err) != 0)
+    const bool there = t->shared || (keep && t->values_kept && pass_holds(pass, &b->packed));
+
+    if (!there && pass_forward(pass, &b->packed, keep, err) != 0)
         return -1;
     if (b->view.tokens > 0 && pass_scores(pass, t->critic, b->view.tokens, b->rows, b->value, err) != 0)
         return -1;
@@ -215,7 +218,7 @@ int trainer_backward(struct trainer *t, struct batch *b, const struct trainer_fo
 }
 
 /* Runs `pass` over all samples, chunk by chunk, and reads one number per token. */
-static int each_token(struct pass *pass, struct model *value_head, const struct samples *s, uint32_t chunk,
+static int each_token(struct pass *pass, struct model *value_head, const struct samples *s, uint32_t chunk, bool keep,
                       double temperature, float *out, struct error *err) {
     const struct batch_norms norms = {0};
     struct batch b = {0};
@@ -233,7 +236,7 @@ static int each_token(struct pass *pass, struct model *value_head, const struct 
         for (uint32_t i = 0; i < count; i++)
             units[i] = at + i;
         if (signals_check(err) != 0 || batch_build(&b, s, units, count, BATCH_ALL, &norms, err) != 0 ||
-            pass_forward(pass, &b.packed, false, err) != 0)
+            pass_forward(pass, &b.packed, keep, err) != 0)
             goto out;
         if (b.view.tokens == 0)
             continue;
@@ -255,9 +258,11 @@ out:
 
 int trainer_logprobs(struct pass *pass, const struct samples *s, uint32_t chunk, double temperature, float *out,
                      struct error *err) {
-    return each_token(pass, NULL, s, chunk, temperature, out, err);
+    return each_token(pass, NULL, s, chunk, false, temperature, out, err);
 }
 
-int trainer_values(struct trainer *t, const struct samples *s, uint32_t chunk, float *out, struct error *err) {
-    return each_token(t->shared ? t->actor_pass : t->critic_pass, t->critic, s, chunk, 1, out, err);
+int trainer_values(struct trainer *t, const struct samples *s, uint32_t chunk, bool keep, float *out,
+                   struct error *err) {
+    t->values_kept = keep && !t->shared && chunk >= s->units;
+    return each_token(t->shared ? t->actor_pass : t->critic_pass, t->critic, s, chunk, t->values_kept, 1, out, err);
 }

@@ -18,6 +18,7 @@ struct trainer {
     struct optimizer *optimizer;    /* the actor's, and a sharing critic's head */
     struct optimizer *critic_optimizer; /* of a separate critic, else NULL */
     bool shared;
+    bool values_kept; /* trainer_values kept what the critic's next step goes on from */
 };
 
 /* Opens the models that the stage names and `needs` (REIN_NEED_*) asks for. */
@@ -48,7 +49,9 @@ int trainer_backward(struct trainer *t, struct batch *b, const struct trainer_fo
 /* Log-probabilities of all samples under `pass`'s model, `chunk` units at a time. */
 int trainer_logprobs(struct pass *pass, const struct samples *s, uint32_t chunk, double temperature, float *out,
                      struct error *err);
-/* The critic's values of all samples. */
-int trainer_values(struct trainer *t, const struct samples *s, uint32_t chunk, float *out, struct error *err);
+/* The critic's values of all samples. keep: a step over all of them at once comes next, before any weight changes, and
+ * goes on from this pass instead of making it again. */
+int trainer_values(struct trainer *t, const struct samples *s, uint32_t chunk, bool keep, float *out,
+                   struct error *err);
 
 #endif

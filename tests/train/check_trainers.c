@@ -5,6 +5,7 @@
  * any other: single weights are held less tightly than losses, and the lengths of the changes show that these are few.
  */
 #include "base/mem.h"
+#include "model/param.h"
 #include "train/learner.h"
 #include "train/step.h"
 #include "train/trainer.h"
@@ -16,6 +17,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -240,7 +242,7 @@ struct policy {
     struct worst worst;
     char *model, *reference, *critic;
     double temperature, max_tokens;
-    uint32_t group;
+    uint32_t group, micro; /* completions of a prompt, and of a micro-batch */
 };
 
 static struct model_use use(const char *path, enum model_head head) {
@@ -291,7 +293,7 @@ static void ask_models(struct policy *p, const json_t *c) {
     }
     if (p->trainer.critic) {
         s->value_old = samples_array(s->tokens, &err);
-        must(trainer_values(&p->trainer, s, 3, s->value_old, &err), &err);
+        must(trainer_values(&p->trainer, s, p->micro, true, s->value_old, &err), &err);
         compare_ragged(s->value_old, json_object_get(c, "value_old"), "value", &p->worst);
     }
 }
@@ -337,13 +339,13 @@ static double metric(const struct metrics *m, const char *name) {
     return 0;
 }
 
-/* One optimiser step over the whole rollout, three completions at a time. */
+/* One optimiser step over the whole rollout. */
 static void one_step(struct policy *p, struct step *step, struct step_result *result) {
     uint32_t units[16];
     const struct step_part part = {&p->learner, &p->samples, units, p->samples.units};
     const struct step_request request = {.parts = &part,
                                          .count = 1,
-                                         .micro = 3,
+                                         .micro = p->micro,
                                          .temperature = p->temperature,
                                          .max_tokens = p->max_tokens,
                                          .factor = 0.5};
@@ -367,7 +369,7 @@ static void run_grpo(const json_t *golden, const json_t *c, const char *options)
     const json_t *advantages = json_object_get(c, "advantages");
     char yaml[512];
 
-    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4};
+    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4, .micro = 3};
     snprintf(yaml, sizeof(yaml),
              "algorithm: {use: grpo, baseline: group, %s}\nrollout: {prompts: 2, group: 4}\n"
              "data: {train: none}\ntrain: {weight_decay: 0.1}\n",
@@ -411,7 +413,7 @@ START_TEST(two_steps_of_grpo_are_trls) {
 }
 END_TEST
 
-static void run_ppo(const json_t *golden, const json_t *c, const char *options) {
+static void run_ppo(const json_t *golden, const json_t *c, const char *options, uint32_t micro) {
     /* the two steps' mean; TRL's others are means over padding too */
     static const char *const averaged[] = {"loss/policy_avg", "loss/value_avg", "policy/clipfrac_avg",
                                            "val/clipfrac_avg"};
@@ -424,7 +426,8 @@ static void run_ppo(const json_t *golden, const json_t *c, const char *options) 
     double sums[4] = {0};
     char yaml[512];
 
-    p = (struct policy){.temperature = golden_number(golden, "temperature"), .max_tokens = 8, .group = 1};
+    p = (struct policy){
+        .temperature = golden_number(golden, "temperature"), .max_tokens = 8, .group = 1, .micro = micro};
     snprintf(yaml, sizeof(yaml),
              "algorithm: {use: ppo, beta: 0.2, missing_eos_penalty: 0.5%s}\n"
              "rollout: {prompts: 6}\ndata: {train: none}\n"
@@ -433,6 +436,7 @@ static void run_ppo(const json_t *golden, const json_t *c, const char *options) 
     open_policy(&p, golden, "ppo", yaml, 1e-2);
     make_rollout(golden, 1, json_object_get(golden, "scores"), &p.samples);
     ask_models(&p, c);
+    ck_assert_int_eq(p.trainer.values_kept, micro >= p.samples.units);
     prepare(&p);
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
         compare_number(metric(&p.metrics, once[i]), golden_number(metrics, once[i]), 1, METRIC, &p.worst.metrics, "%s",
@@ -441,6 +445,7 @@ static void run_ppo(const json_t *golden, const json_t *c, const char *options) 
         const json_t *gradients = json_array_get(json_object_get(c, "gradients"), i);
 
         one_step(&p, &step, &result);
+        ck_assert(!p.trainer.values_kept);
         compare_number(result.loss, json_number_value(json_array_get(losses, i)), 1, METRIC, &p.worst.metrics,
                        "step %zu: loss", i + 1);
         compare_gradients(p.trainer.actor, "policy.", gradients, 1, METRIC, &p.worst);
@@ -463,7 +468,56 @@ START_TEST(two_steps_of_ppo_are_trls) {
     json_t *golden = golden_open("ppo"), *cases = json_object_get(golden, "cases");
 
     ck_assert_uint_eq(json_array_size(cases), 2);
-    run_ppo(golden, json_array_get(cases, (size_t)_i), options[_i]);
+    run_ppo(golden, json_array_get(cases, (size_t)_i / 2), options[_i / 2], _i % 2 ? 16 : 3);
+    json_decref(golden);
+}
+END_TEST
+
+static void ask_critic(struct policy *p, struct batch *b, const uint32_t *units, uint32_t count) {
+    const struct trainer_forward how = {.needs = REIN_NEED_CRITIC, .temperature = 1, .keep = true};
+    const struct batch_norms norms = {0};
+    struct error err = {0};
+
+    must(batch_build(b, &p->samples, units, count, BATCH_ALL, &norms, &err), &err);
+    must(trainer_forward(&p->trainer, b, &how, &err), &err);
+}
+
+/* The critic's first step over a whole rollout does not run the model again: it sees no change of the weights that
+ * nobody told it of. Any other batch, and the same one after an update, is computed. */
+START_TEST(a_critic_s_step_goes_on_from_its_values) {
+    static const uint32_t as_sampled[] = {0, 1, 2, 3, 4, 5}, turned[] = {5, 4, 3, 2, 1, 0};
+    static struct policy p;
+    json_t *golden = golden_open("ppo");
+    struct samples *s = &p.samples;
+    struct batch b = {0};
+    struct error err = {0};
+    float before[64], *weights;
+
+    p = (struct policy){.max_tokens = 8, .group = 1};
+    open_policy(&p, golden, "kept", "algorithm: {use: ppo}\nrollout: {prompts: 6}\ndata: {train: none}\n", 1e-2);
+    make_rollout(golden, 1, json_object_get(golden, "scores"), s);
+    ck_assert(s->units == 6 && s->tokens <= 64);
+    s->value_old = samples_array(s->tokens, &err);
+    for (int other = 0; other < 4; other++) {
+        const struct model_param *embedding = model_param(p.trainer.critic, 0);
+        const size_t bytes = (size_t)(embedding->w.rows * embedding->w.cols) * sizeof(float);
+        const uint32_t *units = other == 1 ? turned : as_sampled, count = other == 2 ? 5 : 6;
+
+        must(trainer_values(&p.trainer, s, other == 3 ? 5 : 6, true, s->value_old, &err), &err);
+        ck_assert_ptr_nonnull(weights = param_values(harness.backend, embedding, &err));
+        must(backend_zero(harness.backend, embedding->w.data, bytes / 2, &err), &err);
+        ask_critic(&p, &b, units, count);
+        memcpy(before, b.value, b.view.tokens * sizeof(float));
+        if (other == 0)
+            ck_assert_mem_eq(before, s->value_old, s->tokens * sizeof(float));
+        trainer_touch(&p.trainer);
+        ask_critic(&p, &b, units, count);
+        ck_assert_int_eq(memcmp(before, b.value, b.view.tokens * sizeof(float)) == 0, other != 0);
+        must(backend_upload(harness.backend, embedding->w.data, weights, bytes, &err), &err);
+        free(weights);
+    }
+    batch_free(&b);
+    close_policy(&p);
     json_decref(golden);
 }
 END_TEST
@@ -476,7 +530,7 @@ START_TEST(nobody_s_opinion_is_in_no_mean) {
     struct samples *s = &p.samples;
     char yaml[512];
 
-    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4};
+    p = (struct policy){.temperature = golden_number(c, "temperature"), .max_tokens = 10, .group = 4, .micro = 3};
     snprintf(yaml, sizeof(yaml), "algorithm: {use: %s}\nrollout: {prompts: 2, group: 4}\ndata: {train: none}\n",
              kinds[_i]);
     open_policy(&p, golden, "silent", yaml, 1e-2);
@@ -513,7 +567,8 @@ int main(void) {
     tcase_add_loop_test(tc, rm_is_trls, 0, 2);
     tcase_add_loop_test(tc, dpo_is_trls, 0, 2);
     tcase_add_loop_test(tc, two_steps_of_grpo_are_trls, 0, 4);
-    tcase_add_loop_test(tc, two_steps_of_ppo_are_trls, 0, 2);
+    tcase_add_loop_test(tc, two_steps_of_ppo_are_trls, 0, 4);
+    tcase_add_test(tc, a_critic_s_step_goes_on_from_its_values);
     tcase_add_loop_test(tc, nobody_s_opinion_is_in_no_mean, 0, 3);
     suite_add_tcase(suite, tc);
     rc = tap_run(suite);
