@@ -53,48 +53,67 @@ static int64_t slot_row(const struct sampler *d, uint32_t slot) {
     return (int64_t)d->nplaces * d->prompt_rows + (int64_t)slot * d->slot_rows;
 }
 
-/* Runs prompts through the model: keys and values to their places, the last hidden state to prompt_hidden. */
-static int prefill(struct sampler *d, const uint32_t *places, uint32_t count, struct error *err) {
+/* Prompts in places, one after the other, as sequences to be packed: what they begin with alike is computed once. */
+static int pack_prompts(struct sampler *d, const uint32_t *places, uint32_t count, struct error *err) {
     const struct generate_request *r = d->request;
-    struct backend *b = d->backend;
-    int64_t h = d->trunk->config.hidden, n = 0;
+    struct packed batch = {.count = count, .offset = d->starts};
+    size_t n = 0;
 
     for (uint32_t i = 0; i < count; i++)
         n += prompt_length(r, d->places[places[i]].prompt);
-    if (sampler_reserve(d, (size_t)n, err))
+    if (sampler_reserve(d, n > count ? n : count, err))
         return -1;
-    n = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t prompt = d->places[places[i]].prompt, length = prompt_length(r, prompt);
-        int32_t row = (int32_t)place_row(d, places[i]);
+    for (uint32_t i = 0, at = 0; i < count; i++) {
+        const uint32_t prompt = d->places[places[i]].prompt, length = prompt_length(r, prompt);
 
-        d->segments[i] = (struct rein_segment){
-            .q_begin = (int32_t)n, .q_rows = (int32_t)length, .kv_begin = row, .kv_rows = (int32_t)length};
-        d->runs[i] = (struct cache_run){n, row, length};
-        for (uint32_t j = 0; j < length; j++) {
-            d->ids[n + j] = r->ids[r->offset[prompt] + j];
-            d->positions[n + j] = (int32_t)j;
-        }
-        n += length;
+        memcpy(d->ids + at, r->ids + r->offset[prompt], length * sizeof(*d->ids));
+        d->starts[i] = at;
+        d->starts[i + 1] = at += length;
     }
+    batch.ids = d->ids;
+    return packing_make(&d->packing, &batch, PASS_SHARE_LEAST, err);
+}
+
+/* Where the rows of prompt i go: its own, and a copy of those that it shares, so that its place is whole. */
+static void place_prompt(struct sampler *d, uint32_t i, uint32_t place, struct flow *f) {
+    const struct packing *k = &d->packing;
+    const int32_t *where = k->where + k->offset[i];
+    const uint32_t shared = k->shared[i], length = k->offset[i + 1] - k->offset[i];
+    const int64_t row = place_row(d, place);
+
+    if (shared > 0)
+        d->runs[d->cache.nruns++] = (struct cache_run){where[0], row, shared};
+    if (shared == length)
+        return;
+    d->runs[d->cache.nruns++] = (struct cache_run){where[shared], row + shared, length - shared};
+    d->segments[f->nsegments++] = (struct rein_segment){.q_begin = where[shared],
+                                                        .q_rows = (int32_t)(length - shared),
+                                                        .kv_begin = (int32_t)row,
+                                                        .kv_rows = (int32_t)length};
+}
+
+/* Runs prompts through the model: keys and values to their places, the last hidden state to prompt_hidden. */
+static int prefill(struct sampler *d, const uint32_t *places, uint32_t count, struct error *err) {
+    const struct packing *k = &d->packing;
+    const int64_t h = d->trunk->config.hidden;
+
+    if (pack_prompts(d, places, count, err))
+        return -1;
+    struct flow f = {.n = k->n, .ids = k->ids, .positions = k->positions, .segments = d->segments, .cache = &d->cache};
     d->cache.runs = d->runs;
-    d->cache.nruns = count;
-    struct flow f = {.n = n,
-                     .ids = d->ids,
-                     .positions = d->positions,
-                     .segments = d->segments,
-                     .nsegments = count,
-                     .cache = &d->cache};
+    d->cache.nruns = 0;
+    for (uint32_t i = 0; i < count; i++)
+        place_prompt(d, i, places[i], &f);
     if (sampler_run(d, &f, err))
         return -1;
     for (uint32_t i = 0; i < count; i++) {
-        int64_t last = d->runs[i].from + d->runs[i].count - 1;
+        const int64_t last = k->where[k->offset[i + 1] - 1];
 
-        if (backend_copy(b, d->prompt_hidden + (int64_t)places[i] * h, d->work.hidden + last * h,
+        if (backend_copy(d->backend, d->prompt_hidden + (int64_t)places[i] * h, d->work.hidden + last * h,
                          (size_t)h * sizeof(float), err))
             return -1;
     }
-    return backend_sync(b, err);
+    return backend_sync(d->backend, err);
 }
 
 static uint32_t free_place(const struct sampler *d) {

@@ -19,7 +19,8 @@ struct packing {
     int32_t *ids, *positions;     /* [n] */
     struct rein_segment *segments;
     uint32_t nsegments;
-    uint32_t *shared, *with, *alike, *start; /* scratch, [count] */
+    uint32_t *shared;               /* [count] how many of its first rows each has from an earlier sequence */
+    uint32_t *with, *alike, *start; /* scratch, [count] */
     size_t count_capacity, rows_capacity;
 };
 

@@ -126,9 +126,11 @@ static void measure_prompts(struct sampler *d) {
 static int alloc_slots(struct sampler *d, struct error *err) {
     d->work.layers = mem_zeros(d->trunk->nlayers, sizeof(*d->work.layers));
     d->places = mem_zeros(d->nplaces, sizeof(*d->places));
+    d->starts = mem_zeros((size_t)d->nplaces + 1, sizeof(*d->starts));
     d->slots = mem_zeros(d->nslots, sizeof(*d->slots));
     d->active = mem_zeros(d->nslots, sizeof(*d->active));
-    return d->work.layers && d->places && d->slots && d->active ? 0 : error_nomem(err, "slots of generation");
+    return d->work.layers && d->places && d->starts && d->slots && d->active ? 0
+                                                                             : error_nomem(err, "slots of generation");
 }
 
 int sampler_run(struct sampler *d, const struct flow *f, struct error *err) {
@@ -160,7 +162,7 @@ int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
     d->out_ids = mem_array(n, sizeof(*d->out_ids));
     d->rows = mem_array(n, sizeof(*d->rows));
     d->segments = mem_array(n, sizeof(*d->segments));
-    d->runs = mem_array(n, sizeof(*d->runs));
+    d->runs = mem_array(n, 2 * sizeof(*d->runs));
     d->u = mem_array(n, sizeof(*d->u));
     d->out_logp = mem_array(n, sizeof(*d->out_logp));
     d->out_value = mem_array(n, sizeof(*d->out_value));
@@ -176,6 +178,8 @@ void sampler_free(struct sampler *d) {
         buffer_free(&d->slots[i].text);
     free(d->work.layers);
     free(d->places);
+    free(d->starts);
+    packing_free(&d->packing);
     free(d->slots);
     free(d->active);
     free(d->banned);

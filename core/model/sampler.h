@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "model/generate.h"
+#include "model/packing.h"
 #include "model/transformer.h"
 
 enum { PREFILL_TOKENS = 1024 }; /* of prompts that are computed together */
@@ -46,10 +47,12 @@ struct sampler {
     /* host, one element a row of a batch */
     int32_t *ids, *positions, *targets, *out_ids, *rows;
     struct rein_segment *segments;
-    struct cache_run *runs;
+    struct cache_run *runs; /* two a row */
     double *u;
     float *out_logp, *out_value;
     size_t batch_capacity;
+    uint32_t *starts;       /* [nplaces + 1] of prompts that are computed together */
+    struct packing packing; /* of them */
     uint32_t *active; /* [nslots]: the slots that are the rows of the current batch */
     /* results, at limit offsets until they are packed */
     uint64_t *begin;  /* [count + 1] */

@@ -2,6 +2,7 @@
  * Sequences that begin alike are computed together: the same numbers and gradients as apart, for every family.
  */
 #include "engine.h"
+#include "model/generate.h"
 #include "model/packing.h"
 #include "tap.h"
 
@@ -336,6 +337,75 @@ START_TEST(head_draws_are_of_places_in_sequences) {
 }
 END_TEST
 
+static rein_status (*real_embedding)(void *, const struct rein_embedding *);
+static const struct rein_weight *words; /* learned positions are looked up too */
+static int64_t embedded;
+
+static rein_status counting_embedding(void *dev, const struct rein_embedding *a) {
+    embedded += a->w == words ? a->n : 0;
+    return real_embedding(dev, a);
+}
+
+static void complete(struct model *m, const struct packed *prompts, uint32_t slots, struct generation *out) {
+    const struct generate_request q = {.prompts = prompts->count,
+                                       .offset = prompts->offset,
+                                       .ids = prompts->ids,
+                                       .group = 2,
+                                       .max_tokens = 3,
+                                       .top_p = 1,
+                                       .ignore_eos = true,
+                                       .slots = slots};
+    struct error err = {0};
+
+    words = &model_param(m, 0)->w;
+    embedded = 0;
+    must(generate(m, &q, out, &err), &err);
+}
+
+/* Prompts that begin alike are computed together before they are completed, which each of them does as it would alone.
+ */
+START_TEST(prompts_that_begin_alike) {
+    static const struct sharing prompts = {
+        "prompts",
+        {"abcdefghij", "abcdefghijklm", "abcdefghxy", "abcdefghij", "abcdefgz", "nopqrstuvw", "abcdefghi", NULL},
+        PASS_SHARE_LEAST,
+        10 + 3 + 2 + 0 + 8 + 10 + 0};
+    char *config = json_dumps(json_object_get(case_at(_i), "config"), 0), *folder = engine_model(config, true);
+    struct model *m = json_object_get(case_at(_i), "scores") ? NULL : engine_open(folder, MODEL_LM, false);
+    struct rows r;
+
+    make(&prompts, &r);
+    if (engine_backend()->k.embedding != counting_embedding) /* else a test before this one failed */
+        real_embedding = engine_backend()->k.embedding;
+    engine_backend()->k.embedding = counting_embedding;
+    for (uint32_t slots = 0; m && slots < 6; slots++) {
+        struct generation all, one;
+
+        complete(m, &r.packed, slots, &all);
+        if (slots == 0) /* two more steps of every completion, after the first token from its prompt */
+            ck_assert_int_eq(embedded, prompts.computed + 2 * all.count);
+        for (uint32_t s = 0; s < r.packed.count; s++) {
+            uint32_t span[] = {0, r.offset[s + 1] - r.offset[s]};
+            const struct packed alone = {1, span, r.ids + r.offset[s]};
+
+            complete(m, &alone, 0, &one);
+            for (uint32_t c = 0; c < 2; c++) {
+                const uint32_t at = all.offset[2 * s + c];
+
+                ck_assert_mem_eq(all.ids + at, one.ids, 3 * sizeof(int32_t));
+                near(one.logp, all.logp + at, 3, prompts.rows[s], "logp");
+            }
+            generation_free(&one);
+        }
+        generation_free(&all);
+    }
+    engine_backend()->k.embedding = real_embedding;
+    model_close(m);
+    engine_remove(folder);
+    free(config);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("sharing");
     TCase *t = tcase_create("sharing");
@@ -347,6 +417,7 @@ int main(void) {
     tcase_set_timeout(t, 120);
     tcase_add_test(t, rows_are_counted_once);
     tcase_add_loop_test(t, sharing_changes_no_number, 0, (int)json_array_size(json_object_get(golden, "cases")));
+    tcase_add_loop_test(t, prompts_that_begin_alike, 0, (int)json_array_size(json_object_get(golden, "cases")));
     tcase_add_loop_test(t, draws_are_of_each_sequence, 0, 4);
     tcase_add_loop_test(t, head_draws_are_of_places_in_sequences, 0, 4);
     suite_add_tcase(suite, t);
