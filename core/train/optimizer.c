@@ -84,8 +84,11 @@ static int sum_squares(const struct optimizer *o, bool weights, double *out, str
         const struct rein_sum_squares a = {.size = sizeof(a), .n = (int64_t)elements(p),
                                            .x = weights ? param_master(p) : p->grad, .out = &out[i]};
 
-        if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0)
+        if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0) {
+            backend_sync(o->backend,
+                         NULL); /* the sums before this one are still written to out, which the caller frees */
             return -1;
+        }
     }
     return backend_sync(o->backend, err);
 }

@@ -7,7 +7,9 @@
  *
  * ORDER. Calls on one instance are executed in the order submitted; sync() waits and
  * reports an error that happened since the last one. Only copy() from the device
- * and the [host] outputs of kernels are complete after sync().
+ * and the [host] outputs of kernels are complete after sync(). A call that fails
+ * leaves those before it under way: their [host] memory stays until sync(), after
+ * which nothing more is written there, even if it fails.
  *
  * SHAPES. Matrices are row-major; `ld` is the distance between rows in elements.
  * Rows are tokens: n tokens of all sequences one after the other, no padding.

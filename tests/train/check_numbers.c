@@ -64,6 +64,55 @@ static void release_param(struct backend *b, struct model_param *p) {
     free(p->name);
 }
 
+static rein_status (*real_sum_squares)(void *, const struct rein_sum_squares *);
+static int asked, waiting; /* calls of sum_squares; results that only the next sync writes */
+
+static rein_status third_sum_fails(void *dev, const struct rein_sum_squares *a) {
+    (void)dev;
+    (void)a;
+    waiting++;
+    return ++asked == 3 ? REIN_ERR_DEVICE : REIN_OK;
+}
+
+static rein_status sync_writes(void *dev) {
+    waiting = 0;
+    return ((const struct rein_backend_ops *)ref_plugin.ops)->sync(dev);
+}
+
+/* A backend writes its results when it is waited for: they must not come after their place was given back. */
+START_TEST(a_failed_norm_leaves_nothing_under_way) {
+    const struct optimizer_options options = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
+    struct rein_backend_ops late;
+    struct model_param p[4];
+    struct optimizer *o = NULL;
+    struct backend *b = NULL;
+    double norm;
+
+    ck_assert_int_eq(backend_open(&ref_plugin, NULL, NULL, &b, NULL), 0);
+    ck_assert_int_eq(optimizer_create(b, &options, &o, NULL), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        p[i] = make_param(b, 1, 2, i, true);
+        ck_assert_int_eq(optimizer_add(o, &p[i], 1e-3, 0, NULL), 0);
+    }
+    real_sum_squares = b->k.sum_squares;
+    b->k.sum_squares = third_sum_fails;
+    late = *b->ops;
+    late.sync = sync_writes;
+    b->ops = &late;
+    for (int what = 0; what < 2; what++) {
+        asked = waiting = 0;
+        ck_assert_int_eq(what ? optimizer_check_finite(o, NULL) : optimizer_norm(o, OPTIMIZER_ALL, &norm, NULL), -1);
+        ck_assert_int_eq(asked, 3);
+        ck_assert_int_eq(waiting, 0);
+    }
+    b->k.sum_squares = real_sum_squares;
+    optimizer_free(o);
+    for (int i = 0; i < 4; i++)
+        release_param(b, &p[i]);
+    backend_close(b);
+}
+END_TEST
+
 static void run_adamw(const json_t *x) {
     const struct optimizer_options options = {
         .beta1 = number(x, "beta1"), .beta2 = number(x, "beta2"), .eps = number(x, "eps"),
@@ -290,6 +339,7 @@ int main(void) {
         return 1;
     tcase_add_test(tc, schedules_are_those_of_transformers);
     tcase_add_test(tc, adamw_is_pytorchs);
+    tcase_add_test(tc, a_failed_norm_leaves_nothing_under_way);
     tcase_add_test(tc, only_the_owner_moves);
     tcase_add_test(tc, metrics_do_not_depend_on_the_cut);
     tcase_add_test(tc, a_batch_lines_up_tokens_and_states);
