@@ -36,6 +36,12 @@ static const struct layout layouts[] = {
      8,
      301,
      false},
+    {"decode after a long cache", /* more keys than a GPU's block takes on */
+     3,
+     {{0, 1, 0, 300, 300, 270}, {1, 1, 0, 0, 570, 257}, {2, 2, 0, 0, 827, 513}},
+     4,
+     1340,
+     false},
     {"a chunk after a cache", 2, {{0, 17, 0, 0, 0, 90}, {17, 8, 100, 20, 130, 10}}, 25, 140, true},
     {"no queries", 2, {{0, 0, 0, 0, 0, 5}, {0, 3, 0, 0, 5, 3}}, 3, 8, true},
     {"nothing", 0, {{0, 0, 0, 0, 0, 0}}, 0, 0, true},

@@ -128,7 +128,8 @@ static void head_dx(struct rig *r, const struct head_case *c, int i) {
 
 void check_head(struct rig *r) {
     static const int64_t shapes[][3] = {{0, 7, 3},     {1, 1, 1},     {1, 300, 17},  {5, 31, 64},
-                                        {33, 257, 20}, {70, 513, 48}, {258, 101, 8}, {3, 1100, 33}, {4, 4500, 8}};
+                                        {33, 257, 20}, {70, 513, 48}, {258, 101, 8}, {3, 1100, 33},
+                                        {4, 4500, 8},  {60, 4500, 4}}; /* more than 1 MiB of logits */
     int i = 0;
 
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
@@ -151,7 +152,7 @@ struct draw_case {
     int64_t n, vocabulary, cols, top_k;
     float top_p;
     int dtype;
-    bool greedy, ban, bias;
+    bool greedy, ban, bias, ties;
 };
 
 /* What the reference draws at u moved by `nudge`. */
@@ -195,8 +196,10 @@ static void sample(struct rig *r, const struct draw_case *c) {
     if (!u || !banned)
         exit(2);
     rig_begin(r, "sample n=%d vocabulary=%d top_k=%d top_p=%g%s%s", (int)c->n, (int)c->vocabulary, (int)c->top_k,
-              (double)c->top_p, c->greedy ? " greedy" : "", c->ban ? " banned" : "");
+              (double)c->top_p, c->greedy ? " greedy" : c->ties ? " ties" : "", c->ban ? " banned" : "");
     w = rig_array(r, RIG_IN, c->vocabulary, c->cols, c->cols, dtypes[c->dtype]);
+    for (int64_t j = 0; c->ties && j < c->vocabulary; j++) /* fours of one logit, to the bit where cols is 1 */
+        ((float *)rig_first(w))[j * c->cols] = ((float *)rig_first(w))[j / 4 * 4 * c->cols];
     hidden = rig_array(r, RIG_IN, c->n, c->cols, c->cols + 1, REIN_F32);
     rig_scale(hidden, 2.0f, 0.0f);
     bias = c->bias ? rig_array(r, RIG_IN, 1, c->vocabulary, c->vocabulary, REIN_F32) : NULL;
@@ -235,10 +238,21 @@ void check_sample(struct rig *r) {
         for (int k = 0; k < 4; k++)
             for (int p = 0; p < 3; p++, i++) {
                 struct draw_case c = {shapes[s][0], shapes[s][1], shapes[s][2], top_ks[k], top_ps[p], i % 3, false,
-                                      i % 2, i % 5 == 0};
+                                      i % 2, i % 5 == 0, false};
                 sample(r, &c);
                 c.greedy = true;
                 sample(r, &c);
             }
+    for (int k = 0; k < 4; k++) /* of equal logits the first stay */
+        for (int p = 0; p < 3; p++) {
+            struct draw_case c = {40, 90, 1, top_ks[k], top_ps[p], 0, false, k % 2, false, true};
+            sample(r, &c);
+            c.greedy = true;
+            sample(r, &c);
+        }
+    for (int greedy = 0; greedy < 2; greedy++) { /* more than 1 MiB of logits */
+        struct draw_case c = {60, 4500, 4, 0, 1.0f, 0, greedy, false, false, false};
+        sample(r, &c);
+    }
     rig_report(r, "sample");
 }

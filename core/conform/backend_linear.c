@@ -119,12 +119,20 @@ void check_linear(struct rig *r) {
         forward(r, m, 37 + m % 5, 53, (int)(m % 3), i);
     if (!r->special)
         forward(r, RIG_MANY_ROWS, 1, 1, 0, 0);
+    for (int dtype = 1; dtype < 3; dtype++) { /* more than 1 MiB as float32, and activations as three narrow parts */
+        forward(r, 10, 700, 400, dtype, dtype);
+        forward(r, 300, 7, 600, dtype, dtype);
+    }
     rig_report(r, "linear");
     for (int dtype = 0; dtype < 3; dtype++)
         for (int s = 0; s < count; s++, i++)
             backward(r, shapes[s][0], shapes[s][1], shapes[s][2], dtype, i);
     for (int64_t m = 1; m <= 33; m++, i++)
         backward(r, m, 53, 37 + m % 5, (int)(m % 3), i);
+    for (int dtype = 1; dtype < 3; dtype++) {
+        backward(r, 10, 700, 400, dtype, dtype);
+        backward(r, 300, 600, 7, dtype, dtype);
+    }
     rig_report(r, "linear_dx");
     for (int s = 0; s < count; s++)
         for (int v = 0; v < 4; v++)
@@ -175,6 +183,7 @@ void check_embedding(struct rig *r) {
         embedding(r, 1, 1, 1, dtype, 0);
         embedding(r, 33, 29, 67, dtype, 3);
         embedding(r, 200, 50, 301, dtype, 0);
+        embedding(r, 5, 9, 1100, dtype, 1);
     }
     rig_report(r, "embedding, embedding_dw");
 }

@@ -65,6 +65,7 @@ void check_sum_squares(struct rig *r) {
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
         sum_squares(r, counts[i]);
     sum_squares(r, 100003);
+    sum_squares(r, 4300001);
     rig_report(r, "sum_squares");
 }
 
@@ -83,14 +84,14 @@ static void axpy(struct rig *r, int64_t n, int64_t cols, int64_t gap, bool with_
     rig_end(r);
 }
 
-static void gather(struct rig *r, int64_t n, int64_t cols, bool scatter) {
+static void gather(struct rig *r, int64_t n, int64_t cols, int64_t gap, bool scatter) {
     enum { SPREAD = 3 };
     struct array *x, *out;
     int32_t *rows;
 
-    rig_begin(r, "gather n=%d cols=%d%s", (int)n, (int)cols, scatter ? " scatter" : "");
-    x = rig_array(r, RIG_IN, scatter ? n : n * SPREAD, cols, cols + 1, REIN_F32);
-    out = rig_array(r, scatter ? RIG_BOTH : RIG_OUT, scatter ? n * SPREAD : n, cols, cols + 2, REIN_F32);
+    rig_begin(r, "gather n=%d cols=%d gap=%d%s", (int)n, (int)cols, (int)gap, scatter ? " scatter" : "");
+    x = rig_array(r, RIG_IN, scatter ? n : n * SPREAD, cols, cols + gap, REIN_F32);
+    out = rig_array(r, scatter ? RIG_BOTH : RIG_OUT, scatter ? n * SPREAD : n, cols, cols + 2 * gap, REIN_F32);
     rows = rig_ints(r, n);
     for (int64_t i = 0; i < n; i++)
         rows[i] = (int32_t)((n - 1 - i) * SPREAD + i % SPREAD);
@@ -135,7 +136,7 @@ static void cast(struct rig *r, int64_t n, uint32_t from, uint32_t to) {
     rig_clear(r);
 }
 
-static const int64_t shapes[][2] = {{0, 4}, {1, 1}, {3, 67}, {64, 33}, {700, 64}};
+static const int64_t shapes[][2] = {{0, 4}, {1, 1}, {3, 67}, {64, 33}, {700, 64}, {3, 2200}};
 
 void check_axpy(struct rig *r) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
@@ -146,10 +147,10 @@ void check_axpy(struct rig *r) {
 
 void check_gather(struct rig *r) {
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++)
-        for (int v = 0; v < 2; v++)
-            gather(r, shapes[s][0], shapes[s][1], v);
+        for (int v = 0; v < 4; v++)
+            gather(r, shapes[s][0], shapes[s][1], v / 2, v % 2);
     if (!r->special)
-        gather(r, RIG_MANY_ROWS, 1, true);
+        gather(r, RIG_MANY_ROWS, 1, 1, true);
     rig_report(r, "gather");
 }
 

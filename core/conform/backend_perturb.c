@@ -169,7 +169,7 @@ static void check_rows(struct rig *r, uint32_t kind) {
 }
 
 void check_perturb(struct rig *r) {
-    static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {3, 2}, {5, 31}, {7, 64}, {9, 67}, {33, 129}, {70, 577}};
+    static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {3, 2}, {5, 31}, {7, 64}, {9, 67}, {33, 129}, {70, 577}, {2, 2500}};
     static const double rates[] = {0, 0.1, 0.5, 0.99};
     int i = 0;
 

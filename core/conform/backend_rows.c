@@ -104,6 +104,7 @@ void check_rope(struct rig *r) {
     rope(r, 40, 9, 64, -1, 1.25f);
     rope(r, 33, 2, 80, 1, 1.0f);
     rope(r, 300, 3, 64, 1, 1.0f);
+    rope(r, 3, 1, 600, 1, 1.0f);
     rig_report(r, "rope");
 }
 
@@ -150,6 +151,7 @@ void check_activation(struct rig *r) {
             activation(r, kind, 1, 1, v & 1, v & 2);
             activation(r, kind, 13, 67, v & 1, v & 2);
             activation(r, kind, 50, 512, v & 1, v & 2);
+            activation(r, kind, 3, 1100, v & 1, v & 2);
         }
     if (!r->special)
         activation(r, REIN_ACT_SILU, RIG_MANY_ROWS, 1, true, false);

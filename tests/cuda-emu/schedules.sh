@@ -17,10 +17,10 @@ run() {
     fi
 }
 narrow() {
-    run forward eager split 18 --only head --set narrow=split
+    run forward eager split 18 --only head --set narrow=split --set workspace=1
     run reverse lazy round 18 --only head --set narrow=round --tolerance 1e-2
 }
-run reverse random:5 reverse 41 & run interleaved eager interleaved 41 & run random:11 lazy random 41 & narrow & wait
+run reverse random:5 reverse 41 --set workspace=1 & run interleaved eager interleaved 41 & run random:11 lazy random 41 --set workspace=1 & narrow & wait
 n=0
 for name in reverse interleaved random split round; do
     n=$((n + 1))
