@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# What sampling and training steps cost on this machine: seconds, share of OpenBLAS's sgemm rate, peak memory.
+# What sampling and training steps cost on this machine: seconds, share of OpenBLAS's sgemm rate (on the CPU), peak memory.
 #
 #     bench_steps.sh BUILD [--scaling] [--work LIST]      BUILD: the build folder
 #
 #   BENCH_MODEL    a Hugging Face folder of the Llama kind (default: random weights in the shape of SmolLM2-135M)
 #   BENCH_THREADS  (default 2)      BENCH_STEPS  steps that count, after one that warms up (default 3)
+#   REIN_BACKEND   (default cpu-blas)
 #   BENCH_DIR      where it works and leaves bench.tsv (default BUILD/bench.out)
 #
 # The rows are random tokens with the lengths of GSM8K's. GFLOP/s count useful work only: 6 floating-point operations for
@@ -26,7 +27,8 @@ while [ $# -gt 0 ]; do
 done
 build=$(cd "$build" && pwd)
 dir=${BENCH_DIR:-$build/bench.out} steps=${BENCH_STEPS:-3} threads=${BENCH_THREADS:-2}
-REIN_PLUGIN_PATH=$build/modules && export REIN_PLUGIN_PATH
+REIN_PLUGIN_PATH=$build/modules REIN_BACKEND=${REIN_BACKEND:-cpu-blas}
+export REIN_PLUGIN_PATH REIN_BACKEND
 mkdir -p "$dir" && cd "$dir"
 tsv=$dir/bench.tsv
 
@@ -103,13 +105,25 @@ else
 fi
 
 # All core types that this OpenBLAS may know; the fastest counts.
-sgemm=$(for core in "" HASWELL ZEN SKYLAKEX COOPERLAKE; do
-    if [ -n "$core" ]; then OPENBLAS_CORETYPE=$core "$build/tests/bench/bench_sgemm" "$threads" 2> /dev/null || :
-    else "$build/tests/bench/bench_sgemm" "$threads"; fi
-done | sort -n | tail -1)
+sgemm_rate() {
+    for core in "" HASWELL ZEN SKYLAKEX COOPERLAKE; do
+        if [ -n "$core" ]; then OPENBLAS_CORETYPE=$core "$build/tests/bench/bench_sgemm" "$threads" 2> /dev/null || :
+        else "$build/tests/bench/bench_sgemm" "$threads" || :; fi
+    done | sort -n | tail -1
+}
+sgemm=
+if [ "$REIN_BACKEND" != cpu-blas ]; then
+    against="no share of OpenBLAS's sgemm"
+elif [ ! -x "$build/tests/bench/bench_sgemm" ]; then
+    against="no share of sgemm: $build/tests/bench/bench_sgemm is missing (make tests/bench/bench_sgemm, or make bench)"
+else
+    sgemm=$(sgemm_rate)
+    against="OpenBLAS sgemm at its best: $sgemm GFLOP/s"
+    [ -n "$sgemm" ] || against="no share of sgemm: $build/tests/bench/bench_sgemm says nothing"
+fi
 
 printf 'work\tthreads\tstep_median\tstep_min\tgflop\tgflops\tshare_of_sgemm\tpeak_mib\tstart\n' > "$tsv"
-printf '# OpenBLAS sgemm at its best: %s GFLOP/s, %s threads; useful work only\n' "$sgemm" "$threads"
+printf '# %s; backend %s, %s threads; useful work only\n' "$against" "$REIN_BACKEND" "$threads"
 printf '%-22s%10s%10s%9s%10s%8s%9s%8s\n' work 'median s' 'least s' GFLOP GFLOP/s 'share %' 'peak MiB' 'start s'
 
 # report NAME GFLOP PEAK START THREADS < seconds
@@ -119,9 +133,11 @@ report() {
         END {
             if (NR == 0) exit 1
             m = NR % 2 ? s[(NR + 1) / 2] : (s[NR / 2] + s[NR / 2 + 1]) / 2
-            printf "%-22s%10.3f%10.3f%9.0f%10.1f%8.0f%9.0f%8s\n", name, m, s[1], work, work / m, 100 * work / m / sgemm, peak, start
-            printf "%s\t%s\t%.4f\t%.4f\t%.1f\t%.1f\t%.3f\t%.0f\t%s\n", name, threads, m, s[1], work, work / m, \
-                work / m / sgemm, peak, start >> tsv
+            share = sgemm > 0 ? work / m / sgemm : "-"
+            printf "%-22s%10.3f%10.3f%9.0f%10.1f%8s%9.0f%8s\n", name, m, s[1], work, work / m, \
+                share == "-" ? share : sprintf("%.0f", 100 * share), peak, start
+            printf "%s\t%s\t%.4f\t%.4f\t%.1f\t%.1f\t%s\t%.0f\t%s\n", name, threads, m, s[1], work, work / m, \
+                share == "-" ? share : sprintf("%.3f", share), peak, start >> tsv
         }'
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Ten steps each of SFT, a reward model, PPO, GRPO and DPO on the emulated GPU: losses and rewards are those of cpu-blas to 1e-4.
 set -u
+. "$srcdir/tests/backends/same.sh"
 module=$top_builddir/tests/cuda-emu/cuda-emu.so
 [ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }
 runs=$top_builddir/tests/cuda-emu/runs
@@ -28,18 +29,6 @@ for backend in cpu-blas cuda; do
     ok $rc "the pipeline on $backend"
 done
 for stage in sft quality ppo grpo dpo; do
-    [ "$(wc -l <"$runs/cuda/$stage/metrics.jsonl")" -ge 10 ] &&
-        paste -d '\n' "$runs/cpu-blas/$stage/metrics.jsonl" "$runs/cuda/$stage/metrics.jsonl" | awk '
-    { for (rest = $0; match(rest, /"(loss|grad_norm|objective\/scores|objective\/kl|rewards\/[a-z]*)": *[-+0-9.e]+/);
-           rest = substr(rest, RSTART + RLENGTH)) {
-          split(substr(rest, RSTART, RLENGTH), pair, /": */)
-          if (NR % 2) { first[pair[1]] = pair[2]; continue }
-          d = first[pair[1]] - pair[2]; size = pair[2] < 0 ? -pair[2] : pair[2]; if (size < 1) size = 1
-          if (d < 0) d = -d
-          if (d / size > worst) worst = d / size
-          count++
-          if (d > 1e-4 * size) { print "# line " NR / 2 ": " pair[1] " is " pair[2] ", on cpu-blas " first[pair[1]]; bad = 1 }
-      } }
-    END { printf "# %d figures, largest difference %.1e\n", count, worst; exit bad || count < 20 }'
+    same "$runs/cpu-blas/$stage/metrics.jsonl" "$runs/cuda/$stage/metrics.jsonl"
     ok $? "$stage: the same losses and rewards"
 done

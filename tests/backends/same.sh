@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+# For scripts that compare two backends: read with `.`.
+
+# same METRICS OF-ANOTHER: the losses, gradients, scores and rewards of ten steps or more agree within 1e-4 of 1 or of their size
+same() {
+    [ "$(wc -l <"$2")" -ge 10 ] &&
+        paste -d '\n' "$1" "$2" | awk '
+    { for (rest = $0; match(rest, /"(loss|grad_norm|objective\/scores|objective\/kl|rewards\/[a-z]*)": *[-+0-9.e]+/);
+           rest = substr(rest, RSTART + RLENGTH)) {
+          split(substr(rest, RSTART, RLENGTH), pair, /": */)
+          if (NR % 2) { first[pair[1]] = pair[2]; continue }
+          d = first[pair[1]] - pair[2]; size = pair[2] < 0 ? -pair[2] : pair[2]; if (size < 1) size = 1
+          if (d < 0) d = -d
+          if (d / size > worst) worst = d / size
+          count++
+          if (d > 1e-4 * size) { print "# line " NR / 2 ": " pair[1] " is " pair[2] ", and was " first[pair[1]]; bad = 1 }
+      } }
+    END { printf "# %d figures, largest difference %.1e\n", count, worst; exit bad || count < 20 }'
+}
