@@ -25,10 +25,6 @@ static __device__ __forceinline__ float activate(uint32_t kind, float x, float *
     return x * cdf;
 }
 
-static dim3 plane(int64_t rows, int64_t cols) {
-    return dim3((unsigned)least(blocks_of(cols, BLOCK), 1024), (unsigned)least(rows, MOST_GRID_YZ));
-}
-
 static __global__ void activation(const struct rein_activation a) {
     for (int64_t i = blockIdx.y; i < a.n; i += gridDim.y)
         for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < a.cols;
@@ -46,7 +42,7 @@ extern "C" rein_status cuda_activation(void *dev, const struct rein_activation *
         return REIN_ERR_UNSUPPORTED;
     if (a->n == 0 || a->cols == 0)
         return REIN_OK;
-    return RUN(d, activation, plane(a->n, a->cols), BLOCK, 0, *a);
+    return RUN(d, activation, plane(a->n, a->cols, BLOCK), BLOCK, 0, *a);
 }
 
 static __global__ void activation_dx(const struct rein_activation_dx a) {
@@ -69,7 +65,7 @@ extern "C" rein_status cuda_activation_dx(void *dev, const struct rein_activatio
         return REIN_ERR_UNSUPPORTED;
     if (a->n == 0 || a->cols == 0)
         return REIN_OK;
-    return RUN(d, activation_dx, plane(a->n, a->cols), BLOCK, 0, *a);
+    return RUN(d, activation_dx, plane(a->n, a->cols, BLOCK), BLOCK, 0, *a);
 }
 
 /* A block for each row: the angles once, then every head. The product is rounded to float32, as Hugging Face's is; its

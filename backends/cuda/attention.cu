@@ -229,7 +229,7 @@ static rein_status run_plan(struct device *d, const struct rein_attention *a) {
     make_plan(a, &p, 0);
     const int64_t few = p.tiles[0], many = p.tiles[1], groups = p.groups;
     const size_t bytes = (size_t)(few + many) * sizeof(struct tile) + (size_t)groups * sizeof(struct group);
-    rc = device_array(d, WORK_A, p.slots * partial_size(a->head_dim), &partials);
+    rc = device_array(d, WORK_ATTENTION, p.slots * partial_size(a->head_dim), &partials);
     if (rc == REIN_OK)
         rc = staging_room(d, bytes);
     if (rc)

@@ -299,7 +299,7 @@ template <int D, int B> static rein_status run(struct device *d, const struct re
     int64_t nuses = 0, key_tiles = 0;
     const void *at;
     float *deltas;
-    rein_status rc = count ? device_array(d, WORK_A, all_rows(a, true) * a->heads, &deltas) : REIN_ERR_NOMEM;
+    rein_status rc = count ? device_array(d, WORK_ATTENTION, all_rows(a, true) * a->heads, &deltas) : REIN_ERR_NOMEM;
 
     if (rc)
         return rc;

@@ -83,11 +83,9 @@ rein_status blas_open(struct device *d) {
         !RESOLVE(c, status_name, cublasGetStatusName) || !RESOLVE(c, status_string, cublasGetStatusString) ||
         !RESOLVE(c, gemm, cublasGemmEx))
         return d->host->fail(d->host->ctx, REIN_ERR_DEVICE, "cuda: cuBLAS lacks a function");
-    rc = device_check(d, cudaMallocAsync(&d->cublas_workspace, CUBLAS_WORKSPACE, d->stream), "workspace of cuBLAS");
-    if (rc) {
-        d->cublas_workspace = NULL;
+    rc = device_memory(d, CUBLAS_WORKSPACE, "workspace of cuBLAS", &d->cublas_workspace);
+    if (rc)
         return rc;
-    }
     rc = blas_check(d, c->create(&c->handle), "cublasCreate");
     if (rc) {
         c->handle = NULL;

@@ -41,10 +41,13 @@ extern "C" rein_status cuda_probe(struct rein_probe *out) {
                  "%.80s has compute capability %d.%d; this build is for %d.%d and later", first.name, first.major,
                  first.minor, REIN_CUDA_LEAST / 10, REIN_CUDA_LEAST % 10);
     } else {
+        char found[40] = "no NVIDIA driver";
+        if (driver > 0)
+            snprintf(found, sizeof(found), "driver %d.%d", driver / 1000, driver % 1000 / 10);
         snprintf(out->reason, sizeof(out->reason),
-                 "CUDA runtime %d.%d, driver %d.%d: %.60s%s%.90s (no GPU has run this backend yet)", runtime / 1000,
-                 runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, e == cudaSuccess ? "" : cudaGetErrorName(e),
-                 e == cudaSuccess ? "" : ": ", e == cudaSuccess ? "there is no device" : cudaGetErrorString(e));
+                 "CUDA runtime %d.%d, %s: %.60s%s%.90s (no GPU has run this backend yet)", runtime / 1000,
+                 runtime % 1000 / 10, found, e == cudaSuccess ? "" : cudaGetErrorName(e), e == cudaSuccess ? "" : ": ",
+                 e == cudaSuccess ? "there is no device" : cudaGetErrorString(e));
         cudaGetLastError(); /* the machine's state, not a failure of a later call */
     }
     return REIN_OK;
@@ -71,6 +74,26 @@ rein_status device_nomem(struct device *d) {
     return d->host->fail(d->host->ctx, REIN_ERR_NOMEM, "cuda: out of memory");
 }
 
+/* What was freed may lie in the pool in pieces that are too small, or be freed only when the stream gets there: the
+ * pool gives back what it can before memory is said to be out. */
+rein_status device_memory(struct device *d, size_t bytes, const char *what, void **out) {
+    cudaError_t e = cudaMallocAsync(out, bytes, d->stream);
+    cudaMemPool_t pool;
+    char text[80];
+
+    if (e == cudaErrorMemoryAllocation && cudaStreamSynchronize(d->stream) == cudaSuccess &&
+        cudaDeviceGetDefaultMemPool(&pool, d->index) == cudaSuccess && cudaMemPoolTrimTo(pool, 0) == cudaSuccess)
+        e = cudaMallocAsync(out, bytes, d->stream);
+    if (e == cudaSuccess) {
+        cudaGetLastError(); /* the first attempt's */
+        return REIN_OK;
+    }
+    *out = NULL;
+    snprintf(text, sizeof(text), "%s, %.1f MiB", what, (double)bytes / (1 << 20));
+    /* what no address space holds is called an invalid value */
+    return device_check(d, e == cudaErrorInvalidValue ? cudaErrorMemoryAllocation : e, text);
+}
+
 void *device_work(struct device *d, int slot, int64_t count, size_t size) {
     size_t bytes;
     void *memory = NULL;
@@ -86,7 +109,7 @@ void *device_work(struct device *d, int slot, int64_t count, size_t size) {
     d->work[slot].memory = NULL;
     d->work[slot].bytes = 0;
     bytes = bytes ? bytes : 1;
-    if (device_check(d, cudaMallocAsync(&memory, bytes, d->stream), "workspace"))
+    if (device_memory(d, bytes, "workspace", &memory))
         return NULL;
     d->work[slot].memory = memory;
     d->work[slot].bytes = bytes;
@@ -152,7 +175,7 @@ static rein_status set_up(struct device *d) {
     if (rc == REIN_OK)
         rc = device_check(d, cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all), "memory pool");
     if (rc == REIN_OK) {
-        rc = device_check(d, cudaMallocAsync(&memory, MOST_RESULTS * sizeof(double), d->stream), "results");
+        rc = device_memory(d, MOST_RESULTS * sizeof(double), "results", &memory);
         d->device_results = static_cast<double *>(memory);
     }
     if (rc == REIN_OK) {

@@ -9,9 +9,8 @@
 
 #include <cstring>
 
-/* Memory of the device that grows to the largest wanted and stays. Kernels that are called by other kernels have slots
- * of their own. */
-enum { WORK_A, WORK_B, WORK_LOGITS, WORK_NARROW, WORK_SUMS, WORK_COUNT };
+/* Memory of the device that grows to the largest wanted and stays: a slot for each that may be in use with others. */
+enum { WORK_ATTENTION, WORK_LOGITS, WORK_NARROW, WORK_SUMS, WORK_COUNT };
 /* Results of kernels for the host, fetched by sync(). */
 enum { MOST_RESULTS = 512 };
 enum { STAGED_ARRAYS = 4 };
@@ -55,9 +54,11 @@ struct device *device_enter(void *dev);
 /* REIN_OK, or the error's name and text told to the host: "cuda: <what>: <name>: <text>". */
 rein_status device_check(struct device *d, cudaError_t e, const char *what);
 rein_status device_nomem(struct device *d);
+/* Memory in the order of the stream; *out is NULL when there is none (told, as "cuda: <what>: ..."). */
+rein_status device_memory(struct device *d, size_t bytes, const char *what, void **out);
 /* Workspace of a slot, or NULL (told). What it held before is lost. */
 void *device_work(struct device *d, int slot, int64_t count, size_t size);
-/* The same as REIN_ERR_NOMEM: `if (device_array(d, WORK_A, n, &p)) return …` */
+/* The same as REIN_ERR_NOMEM: `if (device_array(d, WORK_ATTENTION, n, &p)) return …` */
 template <class T> rein_status device_array(struct device *d, int slot, int64_t count, T **out) {
     *out = static_cast<T *>(device_work(d, slot, count, sizeof(T)));
     return *out ? REIN_OK : REIN_ERR_NOMEM;
@@ -103,6 +104,13 @@ static inline int64_t least(int64_t a, int64_t b) {
 
 static inline int64_t most(int64_t a, int64_t b) {
     return a > b ? a : b;
+}
+
+/* Blocks of `each` columns along x, of one row along y. Kernels go on in steps of the grid, which is not as large as
+ * any matrix. */
+static inline dim3 plane(int64_t rows, int64_t cols, int64_t each) {
+    return dim3((unsigned)least(most(blocks_of(cols, each), 1), MOST_COLUMN_BLOCKS),
+                (unsigned)least(most(rows, 1), MOST_GRID_YZ));
 }
 
 static inline bool dtype_known(uint32_t dtype) {

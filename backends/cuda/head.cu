@@ -164,7 +164,6 @@ static rein_status spread_slopes(struct device *d, const struct rein_head_dx *a,
 extern "C" rein_status cuda_head_dx(void *dev, const struct rein_head_dx *a) {
     struct device *d = device_enter(dev);
     const int64_t step = least(chunk_rows(d, a->w, a->n), MOST_GRID_YZ);
-    const unsigned columns = (unsigned)least(blocks_of(a->w->rows, BLOCK), 1024);
     struct rows h = {};
     const int32_t *targets;
     rein_status rc;
@@ -186,7 +185,7 @@ extern "C" rein_status cuda_head_dx(void *dev, const struct rein_head_dx *a) {
         h.targets = targets + i;
         rc = chunk_logits(d, a->w, a->hidden + i * a->ldh, a->ldh, rows, h.z);
         if (rc == REIN_OK)
-            rc = RUN(d, head_slopes, dim3(columns, (unsigned)rows), BLOCK, 0, h, a->lse + i,
+            rc = RUN(d, head_slopes, plane(rows, a->w->rows, BLOCK), BLOCK, 0, h, a->lse + i,
                      a->d_entropy ? a->entropy + i : NULL, a->d_logp + i, a->d_entropy ? a->d_entropy + i : NULL);
         if (rc == REIN_OK)
             rc = spread_slopes(d, a, h.z, i, rows);

@@ -34,6 +34,13 @@
 
 enum { WARP = 32, MOST_GRID_YZ = 65535 };
 
+/* Blocks along the columns of a matrix; few in the emulation, so that small matrices have more. */
+#ifdef REIN_CUDA_EMU
+enum { MOST_COLUMN_BLOCKS = 2 };
+#else
+enum { MOST_COLUMN_BLOCKS = 1024 };
+#endif
+
 #define FULL_WARP 0xffffffffu
 
 /* LAUNCH starts a kernel of one name (instantiate templates through a pointer when they have several parameters) and is

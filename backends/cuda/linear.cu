@@ -58,10 +58,6 @@ static __global__ void skinny(const T *w, int64_t rows, int64_t cols, int64_t ld
     }
 }
 
-static dim3 plane(int64_t rows, int64_t cols) {
-    return dim3((unsigned)least(most(blocks_of(cols, BLOCK), 1), 1024), (unsigned)least(most(rows, 1), MOST_GRID_YZ));
-}
-
 template <class T, int M>
 static rein_status run_skinny(struct device *d, const struct weight_product *p, const float *a, float *c) {
     const struct rein_weight *w = p->w;
@@ -91,7 +87,7 @@ template <class T> static rein_status skinny_rows(struct device *d, const struct
 }
 
 static rein_status expand_rows(struct device *d, const struct rein_weight *w, int64_t r, int64_t rows, float *out) {
-    const dim3 grid = plane(rows, w->cols);
+    const dim3 grid = plane(rows, w->cols, BLOCK);
 
     if (w->cols == 0)
         return REIN_OK;
@@ -137,7 +133,7 @@ static rein_status expanded_product(struct device *d, const struct weight_produc
 static rein_status split_rows(struct device *d, const struct weight_product *p, int parts) {
     const struct rein_weight *w = p->w;
     const int64_t k = p->transposed ? w->cols : w->rows, size = p->m * k;
-    const dim3 grid = plane(p->m, k);
+    const dim3 grid = plane(p->m, k, BLOCK);
     uint16_t *pieces;
     rein_status rc = device_array(d, WORK_NARROW, parts * size, &pieces);
 
@@ -239,7 +235,7 @@ extern "C" rein_status cuda_linear(void *dev, const struct rein_linear *a) {
     rc = weight_multiply(d, &p);
     if (rc || !a->bias || a->m == 0 || a->w->rows == 0)
         return rc;
-    return RUN(d, add_bias, plane(a->m, a->w->rows), BLOCK, 0, a->y, a->m, a->w->rows, a->ldy, a->bias);
+    return RUN(d, add_bias, plane(a->m, a->w->rows, BLOCK), BLOCK, 0, a->y, a->m, a->w->rows, a->ldy, a->bias);
 }
 
 extern "C" rein_status cuda_linear_dx(void *dev, const struct rein_linear_dx *a) {

@@ -27,7 +27,7 @@ static rein_status ring_alloc(struct device *d, size_t room) {
     if (rc)
         return rc;
     s->host = static_cast<unsigned char *>(memory);
-    rc = device_check(d, cudaMallocAsync(&memory, 2 * room, d->stream), "staging");
+    rc = device_memory(d, 2 * room, "staging", &memory);
     if (rc)
         return rc;
     s->device = static_cast<unsigned char *>(memory);
@@ -114,13 +114,7 @@ rein_status staging_send(struct device *d, const void *host, size_t bytes, const
 }
 
 extern "C" rein_status cuda_alloc(void *dev, size_t bytes, void **ptr) {
-    struct device *d = device_enter(dev);
-    cudaError_t e = cudaMallocAsync(ptr, bytes ? bytes : 1, d->stream);
-
-    if (e == cudaSuccess)
-        return REIN_OK;
-    *ptr = NULL;
-    return device_check(d, e == cudaErrorInvalidValue ? cudaErrorMemoryAllocation : e, "alloc");
+    return device_memory(device_enter(dev), bytes ? bytes : 1, "alloc", ptr);
 }
 
 extern "C" void cuda_release(void *dev, void *ptr) {

@@ -6,12 +6,6 @@
 
 enum { BLOCK = 256, WIDE = 4 };
 
-/* A block's threads along the columns (N to a thread), blocks of rows along y. */
-static dim3 plane(int64_t rows, int64_t cols, int n) {
-    return dim3((unsigned)least(most(blocks_of(cols, (int64_t)BLOCK * n), 1), 1024),
-                (unsigned)least(most(rows, 1), MOST_GRID_YZ));
-}
-
 /* Whether rows of float32 may be read four elements at a time. */
 static bool wide(const void *p, int64_t ld) {
     return !p || ((uintptr_t)p % 16 == 0 && ld % WIDE == 0);
@@ -36,7 +30,7 @@ static __global__ void embed(const T *w, int64_t ldw, const int32_t *ids, int64_
 extern "C" rein_status cuda_embedding(void *dev, const struct rein_embedding *a) {
     struct device *d = device_enter(dev);
     const struct rein_weight *w = a->w;
-    const dim3 grid = plane(a->n, w->cols, 1);
+    const dim3 grid = plane(a->n, w->cols, BLOCK);
     const int32_t *ids;
     rein_status rc;
 
@@ -118,8 +112,8 @@ extern "C" rein_status cuda_embedding_dw(void *dev, const struct rein_embedding_
     rc = staging_send(d, host, bytes, &at);
     id = static_cast<const int32_t *>(at);
     return rc ? rc
-              : RUN(d, embed_dw, plane(groups, a->cols, 1), BLOCK, 0, id, id + a->n, id + 2 * a->n + 1, groups, a->cols,
-                    a->scale, a->dout, a->lddout, a->dw, a->lddw);
+              : RUN(d, embed_dw, plane(groups, a->cols, BLOCK), BLOCK, 0, id, id + a->n, id + 2 * a->n + 1, groups,
+                    a->cols, a->scale, a->dout, a->lddout, a->dw, a->lddw);
 }
 
 /* x may be NULL, and y is not read when beta is 0 */
@@ -147,9 +141,9 @@ static rein_status run_axpy(struct device *d, const struct rein_axpy *a) {
     if (a->n == 0 || a->cols == 0)
         return REIN_OK;
     if (a->cols % WIDE == 0 && wide(a->x, a->ldx) && wide(a->y, a->ldy))
-        return RUN(d, axpy<WIDE>, plane(a->n, a->cols, WIDE), BLOCK, 0, a->alpha, a->x, a->ldx, a->beta, a->y, a->ldy,
-                   a->n, a->cols);
-    return RUN(d, axpy<1>, plane(a->n, a->cols, 1), BLOCK, 0, a->alpha, a->x, a->ldx, a->beta, a->y, a->ldy, a->n,
+        return RUN(d, axpy<WIDE>, plane(a->n, a->cols, BLOCK * WIDE), BLOCK, 0, a->alpha, a->x, a->ldx, a->beta, a->y,
+                   a->ldy, a->n, a->cols);
+    return RUN(d, axpy<1>, plane(a->n, a->cols, BLOCK), BLOCK, 0, a->alpha, a->x, a->ldx, a->beta, a->y, a->ldy, a->n,
                a->cols);
 }
 
@@ -205,7 +199,7 @@ extern "C" rein_status cuda_gather(void *dev, const struct rein_gather *a) {
     if (rc == REIN_OK)
         rc = device_stage(d, a->rows, a->n, &rows);
     return rc ? rc
-              : RUN(d, gather_rows, plane(a->n, a->cols, four ? WIDE : 1), BLOCK, 0, rows, a->n, a->cols,
+              : RUN(d, gather_rows, plane(a->n, a->cols, four ? BLOCK * WIDE : BLOCK), BLOCK, 0, rows, a->n, a->cols,
                     (int)a->scatter, a->x, a->ldx, a->out, a->ldout);
 }
 
@@ -217,8 +211,8 @@ template <class From, class To> static __global__ void convert(const From *x, To
 template <class From, class To> static rein_status run_cast(struct device *d, const struct rein_cast *a) {
     const auto convert_all = convert<From, To>;
 
-    return RUN(d, convert_all, plane(1, a->n, 1), BLOCK, 0, static_cast<const From *>(a->x), static_cast<To *>(a->y),
-               a->n);
+    return RUN(d, convert_all, plane(1, a->n, BLOCK), BLOCK, 0, static_cast<const From *>(a->x),
+               static_cast<To *>(a->y), a->n);
 }
 
 template <class From> static rein_status cast_to(struct device *d, const struct rein_cast *a) {

@@ -236,7 +236,7 @@ cudaError_t cudaMallocAsync(void **out, size_t bytes, cudaStream_t stream) {
         return e;
     if (bytes == 0)
         return failed(cudaErrorInvalidValue);
-    *out = fails() ? NULL : device_alloc(stream_device(stream), bytes);
+    *out = out_of_memory() ? NULL : device_alloc(stream_device(stream), bytes);
     if (!*out)
         return failed(cudaErrorMemoryAllocation);
     void *const made = *out;
@@ -270,7 +270,7 @@ cudaError_t cudaFreeAsync(void *address, cudaStream_t stream) {
 
 cudaError_t cudaMalloc(void **out, size_t bytes) {
     LOCK;
-    *out = fails() || bytes == 0 ? NULL : device_alloc(current_device(), bytes);
+    *out = out_of_memory() || bytes == 0 ? NULL : device_alloc(current_device(), bytes);
     if (!*out)
         return bytes ? failed(cudaErrorMemoryAllocation) : cudaSuccess;
     device_born(*out);
@@ -336,7 +336,9 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, vo
                                                         : fails() ? failed(cudaErrorUnknown) : cudaSuccess;
 }
 
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t) {
+    LOCK;
+    device_trim(pool->device);
     return cudaSuccess;
 }
 

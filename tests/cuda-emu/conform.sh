@@ -25,7 +25,8 @@ conforms axpy random:2
 conforms gather forward
 conforms cast reverse
 conforms perturb interleaved
-conforms linear reverse --set narrow=split
+conforms linear reverse --set narrow=split --set workspace=1
+conforms linear interleaved --set workspace=1
 # activations are rounded to 8 bits
 conforms linear forward --set narrow=round --tolerance 5e-3
 n=$((n + 1))

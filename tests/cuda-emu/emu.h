@@ -93,6 +93,7 @@ int device_of(uintptr_t address); /* -1: it is no device's */
 void *device_alloc(int device, size_t bytes); /* NULL: there is no room. Not to be touched before device_born */
 void device_born(void *address);
 void device_free(void *address);
+void device_trim(int device); /* the pool gives back what was freed */
 bool device_block(const void *address); /* the start of a block that is alive */
 size_t device_used(int device);
 size_t device_blocks();

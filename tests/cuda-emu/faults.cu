@@ -214,6 +214,37 @@ static long sweep(const struct config *config, const char *what, void (*fail)(lo
     return n - 1;
 }
 
+/* Half a device in one block, freed, then in two, and in one again: what was freed is there when it is wanted, though the
+ * stream has not got to it, or the pool keeps it in pieces. */
+static rein_status halves(void *dev) {
+    const size_t half = emu::set().memory / 2;
+    void *memory[2];
+
+    for (int pieces : {1, 2, 1, 2}) {
+        for (int i = 0; i < pieces; i++)
+            TRY(ops->alloc(dev, half / (size_t)pieces, &memory[i]));
+        void *other;
+        TRY(ops->alloc(dev, half / 2, &other));
+        for (int i = 0; i < pieces; i++)
+            ops->free(dev, memory[i]);
+        ops->free(dev, other);
+    }
+    return ops->sync(dev);
+}
+
+static void check_memory() {
+    const struct config config = {NARROW_EXPAND, 1, 0};
+    struct rein_open how = {sizeof(how), 1, 1, 0};
+    void *dev, *memory;
+
+    message[0] = '\0';
+    ok(ops->open(&a_host, &config, &how, &dev) == REIN_OK && halves(dev) == REIN_OK && cudaGetLastError() == cudaSuccess,
+       "memory that was freed is found again in other sizes");
+    ok(ops->alloc(dev, emu::set().memory, &memory) == REIN_ERR_NOMEM && !memory && strstr(message, "4096.0 MiB: cudaErrorMemoryAllocation"),
+       "memory that is not there is an error with its size");
+    ops->close(dev);
+}
+
 int main() {
     struct config config = {NARROW_EXPAND, 1, 0};
 
@@ -222,6 +253,7 @@ int main() {
     const long calls = sweep(&config, "calls", emu::fail_call);
     const long kernels = sweep(&config, "kernels", emu::fail_kernel);
     ok(calls > 150 && kernels > 40, "there are many of both");
+    check_memory();
     config.narrow = NARROW_SPLIT;
     sweep(&config, "calls with narrow: split", emu::fail_call);
     printf("1..%d\n", tests);

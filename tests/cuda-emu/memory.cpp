@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <set>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <vector>
@@ -27,6 +28,8 @@ struct block {
 struct device_memory {
     uintptr_t begin, top, opened; /* of the address space: start, end of what was ever used, end of what is open */
     size_t used;
+    std::multiset<size_t> kept; /* by the pool: bytes of blocks that were freed */
+    size_t kept_bytes;
     std::map<uintptr_t, block> blocks;
     std::deque<uintptr_t> freed;
     size_t freed_bytes;
@@ -187,8 +190,14 @@ void *device_alloc(int device, size_t bytes) {
     size_t room = bytes;
     uintptr_t at;
 
-    if (bytes > set().memory - d->used)
+    /* the pool takes a freed block that is large enough, or new memory: pieces of several blocks are not put together */
+    const auto again = d->kept.lower_bound(bytes);
+    if (again != d->kept.end()) {
+        d->kept_bytes -= *again;
+        d->kept.erase(again);
+    } else if (bytes > set().memory - d->used - d->kept_bytes) {
         return NULL;
+    }
     /* sizes in steps of a quarter, so that freed blocks fit again */
     const size_t step = bytes > 64 * ALIGN ? (size_t)1 << (61 - __builtin_clzll(bytes)) : (size_t)ALIGN;
     room = (bytes + step - 1) / step * step + ZONE;
@@ -232,8 +241,15 @@ void device_free(void *address) {
         madvise((void *)first, last - first, MADV_DONTNEED);
     b.alive = false;
     d->used -= b.bytes;
+    d->kept.insert(b.bytes);
+    d->kept_bytes += b.bytes;
     d->freed.push_back((uintptr_t)address);
     d->freed_bytes += b.room;
+}
+
+void device_trim(int device) {
+    devices[device].kept.clear();
+    devices[device].kept_bytes = 0;
 }
 
 size_t device_used(int device) {

@@ -23,7 +23,7 @@ static thread_local cudaError_t last_error;
 static cudaError_t broken_devices[DEVICES];
 static long countdown = -1; /* -1: not asked yet; 0: off */
 static long calls;          /* that could have failed */
-static bool fired;
+static bool fired, memory_is_out;
 
 int current_device() {
     return device;
@@ -51,7 +51,7 @@ void mend_devices() {
 
 void fail_call(long n) {
     countdown = n;
-    fired = false;
+    fired = memory_is_out = false;
 }
 
 void fail_note() {
@@ -80,6 +80,11 @@ bool fails() {
         return false;
     fired = true;
     return true;
+}
+
+bool out_of_memory() {
+    memory_is_out = fails() || memory_is_out;
+    return memory_is_out;
 }
 
 /* ---- queues ------------------------------------------------------------------------------------- */

@@ -48,6 +48,8 @@ size_t stream_objects();
 cudaError_t failed(cudaError_t error);
 /* True: this call is the one that was to fail (fail_call, REIN_EMU_FAIL). */
 bool fails();
+/* The same for device memory: once there is none, a second attempt fails too. */
+bool out_of_memory();
 /* What happened to the device, for ever: all calls answer it. */
 cudaError_t broken(int device);
 void break_device(int device, cudaError_t error);
