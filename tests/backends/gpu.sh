@@ -11,8 +11,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 n=0
 
-. "$srcdir/tests/backends/probe.sh"
-. "$srcdir/tests/backends/same.sh"
+. "$srcdir/tests/backends/device.sh"
 why=$(why_not "$name")
 if [ -n "$why" ]; then
     echo "1..0 # SKIP $why"
@@ -37,7 +36,7 @@ done
 for option in narrow=round tf32=true; do # which round the factors
     holds "every kernel, $option" "$top_builddir/rein-conform" backend "$module" --set $option --tolerance 1e-2
 done
-for t in check_engine check_families check_pitfalls check_sharing; do
+for t in $engine_checks; do
     holds "$t" env REIN_TEST_BACKEND="$name" "$top_builddir/tests/engine/$t"
 done
 

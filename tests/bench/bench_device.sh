@@ -9,7 +9,7 @@ shift
 name=${BENCH_DEVICE:-cuda} here=$(dirname "$0")
 REIN_PLUGIN_PATH=$top_builddir/modules
 export REIN_PLUGIN_PATH
-. "$here/../backends/probe.sh"
+. "$here/../backends/device.sh"
 why=$(why_not "$name")
 if [ -n "$why" ]; then
     echo "# no bench on $name: $why"

@@ -46,9 +46,9 @@ check_DATA = tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutan
 endif
 TESTS += tests/cuda-emu/check_emu.sh tests/cuda-emu/check_mutants.sh tests/cuda-emu/conform.sh tests/cuda-emu/devices.sh \
 	tests/cuda-emu/faults.sh
-SLOW_TESTS += tests/cuda-emu/schedules.sh tests/cuda-emu/pipelines.sh tests/cuda-emu/every_fault.sh
+SLOW_TESTS += tests/cuda-emu/engine.sh tests/cuda-emu/schedules.sh tests/cuda-emu/pipelines.sh tests/cuda-emu/every_fault.sh
 EXTRA_DIST += $(EMU_INCLUDES) $(EMU_RUNTIME) $(EMU_TESTS) tests/cuda-emu/check_emu.sh tests/cuda-emu/check_mutants.sh \
 	tests/cuda-emu/conform.sh tests/cuda-emu/schedules.sh tests/cuda-emu/pipelines.sh tests/cuda-emu/pipeline.yaml \
-	tests/cuda-emu/devices.sh tests/cuda-emu/faults.sh tests/cuda-emu/faults.yaml tests/cuda-emu/every_fault.sh
+	tests/cuda-emu/devices.sh tests/cuda-emu/engine.sh tests/cuda-emu/faults.sh tests/cuda-emu/faults.yaml tests/cuda-emu/every_fault.sh
 CLEANFILES += $(EMU_MODULE_OBJECTS) $(EMU_TEST_OBJECTS) tests/cuda-emu/check_emu tests/cuda-emu/faults tests/cuda-emu/mutants tests/cuda-emu/narrow \
 	tests/cuda-emu/cuda-emu.so tests/cuda-emu/exports

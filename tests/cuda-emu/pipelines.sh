@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Ten steps each of SFT, a reward model, PPO, GRPO and DPO on the emulated GPU: losses and rewards are those of cpu-blas to 1e-4.
 set -u
-. "$srcdir/tests/backends/same.sh"
+. "$srcdir/tests/backends/device.sh"
 module=$top_builddir/tests/cuda-emu/cuda-emu.so
 [ -r "$module" ] || { echo "1..0 # SKIP the emulation is not built: no g++ (see configure)"; exit 0; }
 runs=$top_builddir/tests/cuda-emu/runs

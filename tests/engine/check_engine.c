@@ -211,9 +211,12 @@ START_TEST(gradient_equals_differences) {
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < model_params(m); i++) {
             struct model_param *q = model_param(m, i);
-            float *w = q->w.data;
-            for (int64_t k = 0; k < q->w.rows * q->w.cols; k++)
-                w[k] += (float)((side ? -2 : 1) * h * 0.05 * engine_direction(q->name, (uint64_t)k));
+            const size_t n = (size_t)(q->w.rows * q->w.cols);
+            float *w = engine_download(m, q->w.data, n);
+            for (size_t k = 0; k < n; k++)
+                w[k] += (float)((side ? -2 : 1) * h * 0.05 * engine_direction(q->name, k));
+            engine_upload(m, q->w.data, w, n);
+            free(w);
         }
         model_touch(m);
         float logp[64];

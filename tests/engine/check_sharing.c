@@ -177,11 +177,15 @@ START_TEST(sharing_changes_no_number) {
     engine_backend()->k.gather = strict_gather;
     if (!score) {
         struct model_param *head;
+        float *w;
 
         must(model_share(m, MODEL_VALUE, NULL, &critic, &err), &err);
         head = model_param(critic, model_params(critic) - 1);
+        w = malloc((size_t)head->w.cols * sizeof(*w));
         for (int64_t i = 0; i < head->w.cols; i++)
-            ((float *)head->w.data)[i] = engine_weight("value", (uint64_t)i);
+            w[i] = engine_weight("value", (uint64_t)i);
+        engine_upload(critic, head->w.data, w, (size_t)head->w.cols);
+        free(w);
         model_touch(critic);
     }
     must(pass_create(m, &p, &err), &err);
@@ -295,7 +299,7 @@ START_TEST(head_draws_are_of_places_in_sequences) {
     } read[] = {{0, 5}, {0, 6}, {0, 9}, {1, 5}, {1, 8}, {2, 6}, {2, 10}, {2, 11}};
     enum { READ = sizeof(read) / sizeof(*read) };
     int32_t at[READ];
-    float score[READ], *hidden;
+    float score[READ], *hidden, *weights;
     struct error err = {0};
     struct model_param *head;
     struct model *m;
@@ -322,14 +326,16 @@ START_TEST(head_draws_are_of_places_in_sequences) {
     must(pass_scores(p, m, READ, at, score, &err), &err);
     hidden = malloc(MOST * (size_t)h * sizeof(*hidden));
     must(pass_hidden(p, hidden, &err), &err);
+    weights = engine_download(m, head->w.data, (size_t)h);
     for (int i = 0; i < READ; i++) {
-        const double expected = drawn_score(head->w.data, hidden + at[i] * h, h, &how, keys[read[i].sequence],
+        const double expected = drawn_score(weights, hidden + at[i] * h, h, &how, keys[read[i].sequence],
                                             (uint32_t)read[i].position, 2 * (uint32_t)model_config(m)->layers + 1);
 
         ck_assert_msg(fabs(score[i] - expected) < 1e-5, "row %d of sequence %d: %g, not %g", read[i].position,
                       read[i].sequence, (double)score[i], expected);
     }
     free(hidden);
+    free(weights);
     pass_free(p);
     model_close(m);
     engine_remove(folder);

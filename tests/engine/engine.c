@@ -256,13 +256,23 @@ struct model_param *engine_param(struct model *m, const char *name) {
     return NULL;
 }
 
-float *engine_gradient(struct model *m, const struct model_param *p) {
-    size_t bytes = (size_t)(p->w.rows * p->w.cols) * sizeof(float);
-    float *x = malloc(bytes);
+float *engine_download(struct model *m, const void *device, size_t count) {
+    float *x = malloc(count * sizeof(*x));
     struct error err = {0};
 
-    must(backend_download(model_backend(m), x, p->grad, bytes, &err), &err);
+    must(backend_download(model_backend(m), x, device, count * sizeof(*x), &err), &err);
     return x;
+}
+
+void engine_upload(struct model *m, void *device, const float *x, size_t count) {
+    struct error err = {0};
+
+    must(backend_upload(model_backend(m), device, x, count * sizeof(*x), &err), &err);
+    must(backend_sync(model_backend(m), &err), &err); /* x may go */
+}
+
+float *engine_gradient(struct model *m, const struct model_param *p) {
+    return engine_download(m, p->grad, (size_t)(p->w.rows * p->w.cols));
 }
 
 float *engine_tensor_gradient(struct model *m, size_t *index, const char **name, size_t *count) {

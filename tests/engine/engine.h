@@ -52,6 +52,9 @@ double engine_direction(const char *name, uint64_t i);
 
 struct model *engine_open(const char *path, enum model_head head, bool trainable);
 struct model_param *engine_param(struct model *m, const char *name);
+/* What a device holds, on the host (free()), and back. */
+float *engine_download(struct model *m, const void *device, size_t count);
+void engine_upload(struct model *m, void *device, const float *x, size_t count);
 /* Gradient of p on the host; free() it. */
 float *engine_gradient(struct model *m, const struct model_param *p);
 

@@ -1,5 +1,18 @@
 # SPDX-License-Identifier: MIT
-# For scripts that compare two backends: read with `.`.
+# For scripts that hold a device to what the CPU does: read with `.`, top_builddir set.
+
+# check programs of the engine that run on any backend (REIN_TEST_BACKEND)
+engine_checks="check_engine check_families check_lora check_memory check_pitfalls check_sharing"
+
+# why_not NAME: why this backend cannot run here; nothing when it can
+why_not() {
+    if [ ! -e "$top_builddir/modules/backends/$1.so" ]; then
+        echo "$1 was not built"
+        return
+    fi
+    "$top_builddir/rein" plugins "$1" --json | tr -d '\n' |
+        sed -n '/"score": *0[,} ]/s/.*"reason": *"\([^"]*\)".*/\1/p'
+}
 
 # same METRICS OF-ANOTHER: the losses, gradients, scores and rewards of ten steps or more agree within 1e-4 of 1 or of their size
 same() {
