@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/memlimit.h"
 #include "cli/session.h"
 #include "pipeline/plan.h"
 
@@ -24,12 +23,12 @@ static int run(const struct command *self, int argc, char **argv) {
         return rc;
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
                  session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
-                 session_rewards(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
+                 session_rewards(&common, &p, &s, &err) || plan_create(&p, session_memory(&s), &plan, &err)
              ? -1 : 0;
     if (rc == 0 && common.json)
-        plan_json(&plan, &p, memory_limit(), &out);
+        plan_json(&plan, &p, session_memory(&s), &out);
     else if (rc == 0)
-        plan_print(&plan, memory_limit(), &out);
+        plan_print(&plan, session_memory(&s), &out);
     if (rc == 0 && out.failed)
         rc = error_nomem(&err, "output");
     if (rc == 0)

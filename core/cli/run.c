@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
-#include "base/memlimit.h"
 #include "cli/session.h"
 #include "pipeline/plan.h"
 #include "pipeline/runner.h"
@@ -30,7 +29,7 @@ static int run(const struct command *self, int argc, char **argv) {
         return cli_usage(self, "--resume and --overwrite exclude each other");
     rc = session_plugins(&common, &s, &err) || pipeline_load(file, sets.items, sets.count, s.registry, &p, &err) ||
                  runner_check(&p, &how, &err) || session_backend(&common, node_get(p.document.root, "backend"), &s, &err) ||
-                 session_rewards(&common, &p, &s, &err) || plan_create(&p, memory_limit(), &plan, &err)
+                 session_rewards(&common, &p, &s, &err) || plan_create(&p, session_memory(&s), &plan, &err)
              ? -1 : 0;
     if (rc == 0) {
         log_info("backend %s: %s", s.backend->plugin->name,

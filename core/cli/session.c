@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memlimit.h"
 #include "base/suggest.h"
 #include "plugin/params.h"
 
@@ -241,6 +242,10 @@ int session_rewards(const struct cli_common *common, struct pipeline *p, struct 
                  b->ops->describe ? b->ops->describe(b->dev) : "");
     }
     return 0;
+}
+
+uint64_t session_memory(const struct session *s) {
+    return s->backend->host_memory ? memory_limit() : UINT64_MAX;
 }
 
 bool session_is_named(const struct module *m, const char *name) {

@@ -32,6 +32,8 @@ int session_backend(const struct cli_common *common, const struct node *wanted, 
 /* The backends that the stages name for their reward models (reward_backend:, reward_device:), after session_backend:
  * the same instance where backend and device are the same. */
 int session_rewards(const struct cli_common *common, struct pipeline *p, struct session *s, struct error *err);
+/* Bytes that models of the session's backend could ever get; UINT64_MAX: not known, as a device's are. */
+uint64_t session_memory(const struct session *s);
 void session_close(struct session *s);
 /* The score of a backend plugin, 0 when it cannot run here; *out is filled. */
 uint32_t session_probe(const struct rein_plugin *plugin, struct rein_probe *out);

@@ -13,7 +13,7 @@ head -n 4 "$srcdir/conf/demo/data/prompts.jsonl" >"$runs/prompts.jsonl"
 head -n 2 "$srcdir/conf/demo/data/pairs.jsonl" >"$runs/pairs.jsonl"
 REIN_PLUGIN_PATH=$runs/modules:$top_builddir/modules
 export REIN_PLUGIN_PATH
-echo 1..9
+echo 1..11
 n=0
 ok() {
     n=$((n + 1))
@@ -47,3 +47,12 @@ ok "one that is not there is refused" says "reward_device=2: backend cuda: there
 ok "with exit code 2" [ $status -eq 2 ]
 run none --device 2
 ok "and for the policy too" says "backend cuda: there is no device 2; it has 2"
+# check BACKEND
+check() {
+    "$top_builddir/rein" check "$runs/faults.yaml" --backend "$1" >"$runs/log" 2>&1
+    status=$?
+}
+check cuda
+ok "models on a device are not held against the machine's memory" sh -c '[ "$1" -eq 0 ] && grep -q "at once, in ppo\.$" "$2"' - $status "$runs/log"
+check ref
+ok "those on the CPU are" says "at once, in ppo; this machine has "
