@@ -1,5 +1,5 @@
-TESTS += tests/backends/conform.sh
-EXTRA_DIST += tests/backends/conform.sh
+TESTS += tests/backends/conform.sh tests/backends/cuda_module.sh
+EXTRA_DIST += tests/backends/conform.sh tests/backends/cuda_module.sh
 check_LTLIBRARIES += tests/backends/wrong.la
 tests_backends_wrong_la_SOURCES = tests/backends/wrong.c
 tests_backends_wrong_la_CPPFLAGS = $(AM_CPPFLAGS)
