@@ -213,6 +213,7 @@ static rein_status run_tiles(struct device *d, const struct rein_attention *a, c
                              float *partials) {
     const auto attend_tiles = attend<D, M, N>;
 
+    static_assert(shared_bytes(D, M, N) <= MOST_SHARED, "smaller tiles");
     return n == 0 ? REIN_OK : RUN(d, attend_tiles, (unsigned)n, THREADS, shared_bytes(D, M, N), *a, tiles, partials);
 }
 

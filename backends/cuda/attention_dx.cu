@@ -294,6 +294,7 @@ static int64_t make_key_tiles(const struct rein_attention_dx *a, int64_t b, int3
 template <int D, int B> static rein_status run(struct device *d, const struct rein_attention_dx *a) {
     const auto attend_dq_tiles = attend_dq<D, B>;
     const auto attend_dkv_tiles = attend_dkv<D, B>;
+    static_assert(shared_bytes(D, B) + B * sizeof(int32_t) <= MOST_SHARED, "smaller tiles"); /* with `named` */
     const int64_t ntiles = make_tiles(a, B, NULL), keys = all_rows(a, false) / B + 1;
     int32_t *count = device_counters(d, keys);
     int64_t nuses = 0, key_tiles = 0;

@@ -32,7 +32,8 @@
 
 #include "runtime.h"
 
-enum { WARP = 32, MOST_GRID_YZ = 65535 };
+/* MOST_SHARED: bytes that a launch gets without asking the driver for more */
+enum { WARP = 32, MOST_GRID_YZ = 65535, MOST_SHARED = 48 << 10 };
 
 /* Blocks along the columns of a matrix; few in the emulation, so that small matrices have more. */
 #ifdef REIN_CUDA_EMU
