@@ -13,7 +13,7 @@ head -n 4 "$srcdir/conf/demo/data/prompts.jsonl" >"$runs/prompts.jsonl"
 head -n 2 "$srcdir/conf/demo/data/pairs.jsonl" >"$runs/pairs.jsonl"
 REIN_PLUGIN_PATH=$runs/modules:$top_builddir/modules
 export REIN_PLUGIN_PATH
-echo 1..11
+echo 1..14
 n=0
 ok() {
     n=$((n + 1))
@@ -21,11 +21,12 @@ ok() {
     shift
     if "$@"; then echo "ok $n - $name"; else echo "not ok $n - $name" && sed 's/^/# /' "$runs/log"; fi
 }
+backend=cuda
 # run NAME [OPTION]...
 run() {
     name=$1
     shift
-    "$top_builddir/rein" run "$runs/faults.yaml" --backend cuda --threads 1 -v --set output="$runs/$name" --set ppo.rollout.prompts=2 \
+    "$top_builddir/rein" run "$runs/faults.yaml" --backend "$backend" --threads 1 -v --set output="$runs/$name" --set ppo.rollout.prompts=2 \
         "$@" >"$runs/log" 2>&1
     status=$?
 }
@@ -47,6 +48,12 @@ ok "one that is not there is refused" says "reward_device=2: backend cuda: there
 ok "with exit code 2" [ $status -eq 2 ]
 run none --device 2
 ok "and for the policy too" says "backend cuda: there is no device 2; it has 2"
+backend=auto
+run mixed --set ppo.reward_backend=ref
+ok "auto takes the GPU" says "^backend cuda: device 0: emulated GPU 0"
+ok "with the reward model on the CPU" says "stage ppo: reward models on backend ref: "
+near() { [ -n "$(scores "$1")" ] && awk -v a="$(scores one)" -v b="$(scores "$1")" 'BEGIN { exit !(a - b < 1e-5 && b - a < 1e-5) }'; }
+ok "scores are the same but for rounding" near mixed
 # check BACKEND
 check() {
     "$top_builddir/rein" check "$runs/faults.yaml" --backend "$1" >"$runs/log" 2>&1
