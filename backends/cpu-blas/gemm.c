@@ -60,23 +60,26 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
-/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. The same shape
- * and number of threads is always cut alike; a piece of few rows may be summed in another order than a large one. */
+/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where both
+ * operands are packed, each piece packs its share of one and all of the other: that is the smaller one, and there are
+ * no more pieces than threads. The same shape and number of threads is always cut alike; a piece of few rows may be
+ * summed in another order than a large one. */
 void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step) {
     struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n, .k_block = k_block, .a_step = a_step};
-    int64_t pieces = d->threads > 1 ? d->threads * 2 : 1, rows;
+    const int64_t pieces = g->a_t ? d->threads : d->threads * 2;
+    int64_t cells;
 
     if (g->m == 0 || g->n == 0)
         return;
     if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
-        if (g->a_t) {
+        if (g->a_t && g->m >= g->n) {
             grid.part_m = cut(g->m, pieces, d->threads, STEP_M);
-            rows = (g->m + grid.part_m - 1) / grid.part_m;
-            grid.part_n = cut(g->n, (pieces + rows - 1) / rows, d->threads, STEP_N);
+            cells = (g->m + grid.part_m - 1) / grid.part_m;
+            grid.part_n = cut(g->n, (pieces + cells - 1) / cells, d->threads, STEP_N);
         } else {
             grid.part_n = cut(g->n, pieces, d->threads, STEP_N);
-            rows = (g->n + grid.part_n - 1) / grid.part_n;
-            grid.part_m = cut(g->m, (pieces + rows - 1) / rows, d->threads, STEP_M);
+            cells = (g->n + grid.part_n - 1) / grid.part_n;
+            grid.part_m = cut(g->m, (pieces + cells - 1) / cells, d->threads, STEP_M);
         }
     }
     grid.columns = (g->n + grid.part_n - 1) / grid.part_n;

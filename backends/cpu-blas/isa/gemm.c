@@ -4,11 +4,11 @@
 #include "isa/level.h"
 
 /* k is cut into even blocks of at most MOST_K, independent of m and n, so that each element's sum has one order.
- * A packed panel of B is [k][NR]; all rows of A run over it while it is in the first-level cache. With B transposed one
- * panel is packed at a time, and fetched from memory while the one before is at work; otherwise BLOCK_N columns are
- * packed at once, reading whole rows. A is read as it lies, or, when transposed, packed BLOCK_M rows at a time,
- * [MR rows][k][MR].
- * (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.) */
+ * A packed panel of B is [k][NR]; rows of A run over it, about BLOCK_M of them at a time, which stay in the
+ * second-level cache while BLOCK_N columns pass. With B transposed one panel is packed at a time, and fetched from
+ * memory while the one before is at work; otherwise BLOCK_N columns are packed at once, reading whole rows. A is read
+ * as it lies, or, when transposed, packed, [MR rows][k][MR]. (Goto and van de Geijn, Anatomy of high-performance matrix
+ * multiplication, 2008.) */
 enum { MOST_K = 384, BLOCK_N = 768, BLOCK_M = 240 };
 
 static int64_t least(int64_t a, int64_t b) {
@@ -69,28 +69,29 @@ static void add_narrow(const float *block, int64_t m, int64_t n, float *c, int64
         }
 }
 
-/* One packed panel of B against all rows of A as they lie; `next` is fetched on the way. */
-static void rows_by_panel(const struct gemm *g, int64_t k0, int64_t k, int64_t n0, const float *panel, bool accumulate,
-                          struct ahead *next) {
+/* One packed panel of B against rows i .. end of A as they lie; `next` is fetched on the way. */
+static void rows_by_panel(const struct gemm *g, int64_t i, int64_t end, int64_t k0, int64_t k, int64_t n0,
+                          const float *panel, bool accumulate, struct ahead *next) {
     const float *bias = g->bias && k0 == 0 ? g->bias + n0 : NULL, *a = g->a + k0;
+    const bool few = end - i < 2 * MR;
     float *c = g->c + n0;
-    int64_t n = g->n - n0, i = 0;
+    int64_t n = g->n - n0;
 
     if (n < NR) {
-        for (; i < g->m; i += MR) {
+        for (; i < end; i += MR) {
             float block[MR * NR];
-            int64_t m = least(MR, g->m - i);
+            int64_t m = least(MR, end - i);
             tile_rows(m, k, a + i * g->lda, g->lda, 1, panel, NR, block, NR, false, NULL);
             add_narrow(block, m, n, c + i * g->ldc, g->ldc, accumulate, bias);
         }
         return;
     }
-    for (; i + MR <= g->m && next->rows > 0; i += MR)
-        if (g->m < 2 * MR)
+    for (; i + MR <= end && next->rows > 0; i += MR)
+        if (few)
             tile_block_ahead(2, next, k, a + i * g->lda, g->lda, panel, c + i * g->ldc, g->ldc, accumulate, bias);
         else
             tile_block_ahead(1, next, k, a + i * g->lda, g->lda, panel, c + i * g->ldc, g->ldc, accumulate, bias);
-    tile_rows(g->m - i, k, a + i * g->lda, g->lda, 1, panel, NR, c + i * g->ldc, g->ldc, accumulate, bias);
+    tile_rows(end - i, k, a + i * g->lda, g->lda, 1, panel, NR, c + i * g->ldc, g->ldc, accumulate, bias);
 }
 
 /* One packed panel of B against m packed rows of A^T. */
@@ -109,40 +110,71 @@ static void packed_by_panel(const struct gemm *g, const float *a, int64_t m, int
     }
 }
 
-static void gemm_b_t(const struct gemm *g, int64_t k0, int64_t k, float *panel) {
-    int64_t size = g->b_dtype == REIN_F32 ? 4 : 2;
+/* Where the piece of m rows that begins at i ends: even pieces of at most BLOCK_M, in whole blocks of MR. */
+static int64_t piece_end(int64_t m, int64_t i) {
+    int64_t left = (m - i + BLOCK_M - 1) / BLOCK_M, blocks = (m - i + MR - 1) / MR;
 
-    for (int64_t n0 = 0; n0 < g->n; n0 += NR) {
-        struct ahead next = {.stride = g->ldb * size, .lines = (k * size + 63) / 64};
-        pack_panel(g, k0, k, n0, panel);
-        if (n0 + NR < g->n) {
-            next.at = element_b(g, k0, n0 + NR);
-            next.rows = least(NR, g->n - n0 - NR);
+    return least(m, i + (blocks + left - 1) / left * MR);
+}
+
+/* The rows of a piece of A after the first ones, for its first panel to fetch. */
+static struct ahead rows_to_come(const struct gemm *g, int64_t i, int64_t end, int64_t k0, int64_t k) {
+    return (struct ahead){.at = (const char *)(g->a + (i + MR) * g->lda + k0),
+                          .stride = g->lda * (int64_t)sizeof(float),
+                          .lines = (k * (int64_t)sizeof(float) + 63) / 64,
+                          .rows = end - i - MR};
+}
+
+/* The columns of the next panel of B transposed. */
+static struct ahead panel_to_come(const struct gemm *g, int64_t n0, int64_t k0, int64_t k) {
+    const int64_t size = g->b_dtype == REIN_F32 ? 4 : 2;
+
+    if (n0 >= g->n)
+        return (struct ahead){.rows = 0};
+    return (struct ahead){.at = element_b(g, k0, n0),
+                          .stride = g->ldb * size,
+                          .lines = (k * size + 63) / 64,
+                          .rows = least(NR, g->n - n0)};
+}
+
+static void gemm_b_t(const struct gemm *g, int64_t k0, int64_t k, float *panels) {
+    for (int64_t n0 = 0; n0 < g->n; n0 += BLOCK_N)
+        for (int64_t i = 0, end; i < g->m; i = end) {
+            end = piece_end(g->m, i);
+            for (int64_t n = n0; n < least(g->n, n0 + BLOCK_N); n += NR) {
+                float *panel = panels + (n - n0) * k;
+                struct ahead next = {.rows = 0};
+                if (i == 0) {
+                    pack_panel(g, k0, k, n, panel);
+                    next = panel_to_come(g, n + NR, k0, k);
+                }
+                if (n == n0)
+                    next = rows_to_come(g, i, end, k0, k);
+                rows_by_panel(g, i, end, k0, k, n, panel, g->accumulate || k0 > 0, &next);
+            }
         }
-        rows_by_panel(g, k0, k, n0, panel, g->accumulate || k0 > 0, &next);
-    }
 }
 
 static void gemm_b(const struct gemm *g, int64_t k0, int64_t k, float *panels) {
     float *a = panels + MOST_K * BLOCK_N;
 
     for (int64_t n0 = 0; n0 < g->n; n0 += BLOCK_N) {
-        int64_t n = least(BLOCK_N, g->n - n0);
-        struct ahead none = {.rows = 0};
-        pack_panels(g, k0, k, n0, n, panels);
-        for (int64_t i = 0; i < g->m; i += BLOCK_M) {
-            int64_t m = least(BLOCK_M, g->m - i);
+        const int64_t n1 = least(g->n, n0 + BLOCK_N);
+        pack_panels(g, k0, k, n0, n1 - n0, panels);
+        for (int64_t i = 0, end; i < g->m; i = end) {
+            struct ahead next = {.rows = 0};
+            end = piece_end(g->m, i);
             if (g->a_t)
-                pack_a(g, k0, k, i, m, a);
+                pack_a(g, k0, k, i, end - i, a);
             else
-                m = g->m;
-            for (int64_t j = 0; j < n; j += NR)
+                next = rows_to_come(g, i, end, k0, k);
+            for (int64_t n = n0; n < n1; n += NR) {
+                const float *panel = panels + (n - n0) * k;
                 if (g->a_t)
-                    packed_by_panel(g, a, m, k, i, n0 + j, panels + j * k, g->accumulate || k0 > 0);
+                    packed_by_panel(g, a, end - i, k, i, n, panel, g->accumulate || k0 > 0);
                 else
-                    rows_by_panel(g, k0, k, n0 + j, panels + j * k, g->accumulate || k0 > 0, &none);
-            if (!g->a_t)
-                break;
+                    rows_by_panel(g, i, end, k0, k, n, panel, g->accumulate || k0 > 0, &next);
+            }
         }
     }
 }

@@ -21,6 +21,13 @@ INLINE void tile_step(const int rows, const float *a, int64_t rs, const float *b
     }
 }
 
+/* C comes from memory while the sums are made. */
+INLINE void tile_begin(vf sum[2], const float *c) {
+    sum[0] = sum[1] = (vf){0};
+    __builtin_prefetch(c, 1, 3);
+    __builtin_prefetch(c + NR - 1, 1, 3);
+}
+
 INLINE void tile_write(const int rows, vf sum[MR][2], float *c, int64_t ldc, bool accumulate, const float *bias) {
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
@@ -43,13 +50,8 @@ INLINE void tile_block(const int rows, int64_t k, const float *a, int64_t rs, in
     vf sum[MR][2];
 
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
-        sum[i][0] = sum[i][1] = (vf){0};
-        if (accumulate) { /* C comes from memory while the sums are made */
-            __builtin_prefetch(c + i * ldc, 1, 3);
-            __builtin_prefetch(c + i * ldc + NR - 1, 1, 3);
-        }
-    }
+    for (int i = 0; i < rows; i++)
+        tile_begin(sum[i], c + i * ldc);
     for (int64_t j = 0; j < k; j++, a += cs, b += ldb)
         tile_step(rows, a, rs, b, sum);
     tile_write(rows, sum, c, ldc, accumulate, bias);
@@ -69,7 +71,7 @@ INLINE void tile_block_ahead(const int width, struct ahead *next, int64_t k, con
 
 #pragma GCC unroll 8
     for (int i = 0; i < MR; i++)
-        sum[i][0] = sum[i][1] = (vf){0};
+        tile_begin(sum[i], c + i * ldc);
     for (; j + next->lines <= k && next->rows > 0; next->rows -= width) {
         const char *line = next->at;
         for (int64_t l = 0; l < next->lines; l++, j++, line += 64) {
