@@ -15,20 +15,21 @@ usage: peer_trl.py [options] MODEL SFT.jsonl PAIRS.jsonl
   --summary     measure nothing, print the table of what FILE holds
   --threads N   (default 2)   --micro N  rows or pairs that TRL computes at once in sft and dpo (default 8)
   --rein-micro N  the same for rein (default 0: as its own default says)
+  --trl-ppo DIR  TRL 1.9.0, for ppo (pip install --no-deps --target DIR trl==1.9.0)
   --attention A  of transformers: sdpa or eager (default sdpa)      --scratch DIR  (default: a temporary folder)
 
 Each measurement is a process of its own. Both sides do one step to warm up and one that counts: the time between the
 ends of the two, as a user waits for it. The reference log-probabilities that rein computes before the first step of DPO are
-added to its step, since TRL computes them in each step. `start` is from the start of the process to the end of the first step,
-less the second step. Tokens are real ones, padding left out. Peak memory is VmHWM when the steps are done, nothing saved.
+added to its step, since TRL computes them in each step. `start` is from the start of the process to the beginning of the
+first step. Tokens are real ones, padding left out. Peak memory is VmHWM when the steps are done, nothing saved.
 
 What is done (in float32, everything trained in full, AdamW, a gradient norm clipped at 1):
   sample  16 completions of 64 tokens of one prompt, prefill counted: model.generate and `rein generate`
   sft     a step of 8 rows {prompt, completion}, the loss on the completions
   dpo     a step of 8 pairs with a reference
   grpo    a step of 2 prompts x 8 completions of at most 64 tokens with a reference, the reward a rule on the text
-  ppo     16 completions of 64 tokens, one epoch; actor, critic, reference and reward model. TRL dropped its PPOTrainer
-          after 1.9; its step is written out here with transformers' models, the same forward passes and losses.
+  ppo     16 completions of 64 tokens, one epoch; actor, critic, reference and reward model, all of their own.
+          TRL dropped its PPOTrainer after 1.9: --trl-ppo says where that version is
   lora    ppo in rein alone: LoRA of rank 16 with a shared trunk, beside ppo in full
 """
 import argparse
@@ -44,6 +45,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 STEPS = 2  # one to warm up and one that counts
 WORKS = ("sample", "sft", "dpo", "grpo", "ppo")
@@ -116,7 +118,7 @@ STAGES = {
     rewards: [{{use: rule, kind: regex, pattern: "{pattern}"}}]
     data: {{train: few.jsonl}}
     rollout: {{prompts: 2, group: 8, max_tokens: 64, temperature: 1.0}}
-    train: {{steps: {steps}, lr: 1.0e-6}}""",
+    train: {{steps: {steps}, lr: 1.0e-6{micro}}}""",
     "ppo": """
     algorithm: {{use: ppo}}
     model: {{from: base}}
@@ -125,7 +127,7 @@ STAGES = {
     rewards: [{{use: rm, model: quality}}]
     data: {{train: prompts.jsonl}}
     rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
-    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6}}""",
+    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
     "lora": """
     algorithm: {{use: ppo}}
     model: {{from: base, lora: {{rank: 16}}}}
@@ -134,7 +136,7 @@ STAGES = {
     rewards: [{{use: rm, model: quality}}]
     data: {{train: prompts.jsonl}}
     rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
-    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6}}""",
+    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
 }
 
 
@@ -191,7 +193,7 @@ def rein_train(options, work, folder):
         sys.exit(f"{options.rein} run {work}.yaml: {said}")
     lines = step_lines(metrics)
     seconds = ends[1] - ends[0]
-    start = ends[0] - began - seconds
+    start = ends[0] - began - lines[0]["step_time"] - lines[0].get("rollout_time", 0)
     tokens = lines[1]["num_tokens"] - lines[0]["num_tokens"]
     for line in said.splitlines():
         found = re.search(r"reference log-probabilities .* in ([0-9.]+) s", line)
@@ -225,7 +227,10 @@ def clock():
     import transformers
 
     class Clock(transformers.TrainerCallback):
-        ends, tokens = [], []
+        began, ends, tokens = None, [], []
+
+        def on_train_begin(self, args, state, control, **more):
+            self.began = time.monotonic()
 
         def on_step_end(self, args, state, control, **more):
             self.ends.append(time.monotonic())
@@ -286,7 +291,7 @@ def trl_trainer(options, work, folder):
                         temperature=1.0)
         trl.GRPOTrainer(reward_funcs=rule, args=trl.GRPOConfig(**settings), **more).train()
         tokens = tick.tokens[1] - tick.tokens[0]
-    return tick.ends[:STEPS], tokens
+    return tick, tokens
 
 
 def trl_sample(options, folder):
@@ -296,105 +301,45 @@ def trl_sample(options, folder):
     model = load(options).eval()
     prompt = tokenizer.apply_chat_template(read_jsonl(folder / "one.jsonl")[0]["prompt"], add_generation_prompt=True,
                                            return_tensors="pt", return_dict=True)
-    ends = []
+    begins, ends = [], []
     with torch.inference_mode():
         for tokens in (4, RESPONSE):  # a few tokens warm up
-            began = time.monotonic()
+            begins += [time.monotonic()]
             ids = model.generate(**prompt, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, num_return_sequences=16,
                                  min_new_tokens=tokens, max_new_tokens=tokens)
             ends += [time.monotonic()]
     assert ids.shape == (16, prompt["input_ids"].shape[1] + RESPONSE)
-    return [began, ends[1]], 16 * RESPONSE
-
-
-class Ppo:
-    """The step of TRL 1.9's PPOTrainer: what it runs on the four models, in its order."""
-
-    def __init__(self, options, folder):
-        import torch
-        import transformers
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(options.model, padding_side="left")
-        self.policy, self.reference = load(options), load(options).eval()
-        self.value, self.reward = (load(options, folder / "reward", True) for _ in range(2))
-        self.tokenizer.pad_token_id = self.pad = 0  # its own pad token also ends turns
-        trained = list(self.policy.parameters()) + list(self.value.parameters())
-        self.trained, self.optimizer = trained, torch.optim.AdamW(trained, lr=1e-6, fused=True)
-
-    def forward(self, model, ids):
-        mask = ids != self.pad
-        position = mask.cumsum(1) - mask.long()
-        return model(input_ids=ids.masked_fill(~mask, 0), attention_mask=mask, position_ids=position,
-                     output_hidden_states=True, use_cache=False)
-
-    def scores(self, model, ids):
-        """get_reward: the head on every position."""
-        trunk = getattr(model, model.base_model_prefix)
-        mask = ids != self.pad
-        out = trunk(input_ids=ids.masked_fill(~mask, 0), attention_mask=mask, position_ids=mask.cumsum(1) - mask.long(),
-                    use_cache=False)
-        return model.score(out.last_hidden_state)[:, :, 0]
-
-    def logp(self, logits, ids):
-        import torch
-        return torch.gather(logits.log_softmax(-1), -1, ids[:, :, None])[:, :, 0]
-
-    def rollout(self, queries):
-        import torch
-        n = queries.shape[1]
-        made = self.policy.generate(input_ids=queries, attention_mask=queries != self.pad, do_sample=True, temperature=1.0,
-                                    top_k=0, top_p=1.0, max_new_tokens=RESPONSE, pad_token_id=self.pad,
-                                    return_dict_in_generate=True, output_scores=True)
-        ids = made.sequences
-        old = self.logp(torch.stack(made.scores, 1), ids[:, n:])
-        ref = self.logp(self.forward(self.reference, ids).logits[:, n - 1:-1], ids[:, n:])
-        value = self.scores(self.value, ids)[:, n - 1:-1]
-        mask = (ids != self.pad)[:, n:]
-        last_token = mask.sum(1) - 1
-        rows = torch.arange(len(ids))
-        score = self.scores(self.reward, ids)[rows, n + last_token]
-        value, rewards = value * mask, -0.05 * (old - ref) * mask
-        rewards[rows, last_token] += score
-        last, out, length = 0, [], rewards.shape[1]
-        for t in reversed(range(length)):
-            after = value[:, t + 1] if t + 1 < length else 0.0
-            last = rewards[:, t] + after - value[:, t] + 0.95 * last
-            out.append(last)
-        advantage = torch.stack(out[::-1], 1)
-        returns = advantage + value
-        chosen = advantage[mask]
-        advantage = (advantage - chosen.mean()) / (chosen.var() + 1e-8).sqrt()
-        return ids, mask, old, value, advantage, returns
-
-    def step(self, texts):
-        import torch
-        queries = self.tokenizer.apply_chat_template(texts, add_generation_prompt=True, return_tensors="pt", padding=True,
-                                                     return_dict=True)["input_ids"]
-        n = queries.shape[1]
-        with torch.no_grad():
-            ids, mask, old, value, advantage, returns = self.rollout(queries)
-        logits = self.forward(self.policy, ids).logits[:, n - 1:-1]
-        new, predicted = self.logp(logits, ids[:, n:]), self.scores(self.value, ids)[:, n - 1:-1]
-        clipped = torch.clamp(predicted, value - 0.2, value + 0.2)
-        vf = 0.5 * torch.max((predicted - returns) ** 2, (clipped - returns) ** 2)[mask].mean()
-        ratio = (new - old).exp()
-        pg = torch.max(-advantage * ratio, -advantage * ratio.clamp(0.8, 1.2))[mask].mean()
-        (pg + 0.1 * vf).backward()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        with torch.no_grad():  # its metrics
-            p = logits.softmax(-1)
-            (torch.logsumexp(logits, -1) - (p * logits).sum(-1)).mean().item()
-        return int((ids != self.pad).sum())
+    return types.SimpleNamespace(began=begins[0], ends=[begins[1], ends[1]]), 16 * RESPONSE
 
 
 def trl_ppo(options, folder):
-    ppo = Ppo(options, folder)
-    texts, ends = [row["prompt"] for row in read_jsonl(folder / "prompts.jsonl")], []
-    for step in range(STEPS):
-        tokens = ppo.step(texts[16 * step:16 * step + 16])
-        ends.append(time.monotonic())
-    return ends, tokens
+    """PPOTrainer of TRL 1.9, the last that had one."""
+    import datasets
+    import torch
+    import transformers
+    from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
+    transformers.logging.set_verbosity_error()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.model, padding_side="left")
+    tokenizer.pad_token_id = 0  # its own also ends turns
+    rows = [{"input_ids": tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)}
+            for row in read_jsonl(folder / "prompts.jsonl")]
+    data, tick, tokens = datasets.Dataset.from_list(rows), clock(), []
+    batch_generation = ppo_trainer.batch_generation
+
+    def counted(*args):
+        made = batch_generation(*args)
+        tokens.append(int((made[0] != 0).sum()))
+        return made
+    ppo_trainer.batch_generation = counted
+    args = PPOConfig(output_dir=str(folder / "trl"), per_device_train_batch_size=16, gradient_accumulation_steps=1,
+                     num_mini_batches=1, num_ppo_epochs=1, local_rollout_forward_batch_size=16, total_episodes=16 * STEPS,
+                     response_length=RESPONSE, temperature=1.0, learning_rate=1e-6, num_sample_generations=0, use_cpu=True,
+                     bf16=False, gradient_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True)
+    trainer = PPOTrainer(args, tokenizer, load(options), load(options), load(options, folder / "reward", True), data,
+                         load(options, folder / "reward", True), eval_dataset=data, callbacks=[tick])
+    torch.manual_seed(7)
+    trainer.train()
+    return tick, tokens[1]
 
 
 def trl_child(options, work, folder):
@@ -402,12 +347,13 @@ def trl_child(options, work, folder):
     torch.set_num_threads(options.threads)
     torch.manual_seed(7)
     if work == "sample":
-        ends, tokens = trl_sample(options, folder)
+        tick, tokens = trl_sample(options, folder)
     elif work == "ppo":
-        ends, tokens = trl_ppo(options, folder)
+        sys.path.insert(0, str(options.trl_ppo))
+        tick, tokens = trl_ppo(options, folder)
     else:
-        ends, tokens = trl_trainer(options, work, folder)
-    print("measured " + json.dumps({"ends": ends, "tokens": tokens, "rss": peak("self")}))
+        tick, tokens = trl_trainer(options, work, folder)
+    print("measured " + json.dumps({"began": tick.began, "ends": tick.ends[:STEPS], "tokens": tokens, "rss": peak("self")}))
 
 
 def trl(options, work, folder):
@@ -420,7 +366,7 @@ def trl(options, work, folder):
         sys.exit(f"{work} in TRL: {done.stdout[-1000:]}{done.stderr[-3000:]}")
     m = json.loads(found[0][9:])
     seconds = m["ends"][1] - m["ends"][0]
-    return seconds, m["tokens"], m["ends"][0] - began - (0 if work == "sample" else seconds), m["rss"]
+    return seconds, m["tokens"], m["began"] - began, m["rss"]
 
 
 # ---- the table --------------------------------------------------------------
@@ -482,6 +428,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro", type=int, default=8)
     parser.add_argument("--rein-micro", type=int, default=0)
+    parser.add_argument("--trl-ppo", type=pathlib.Path)
     parser.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
     parser.add_argument("--scratch", type=pathlib.Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -493,6 +440,8 @@ def main():
     for work in options.work.split(","):
         if work not in (*WORKS, "lora"):
             parser.error(f"--work: {work} is none of {', '.join(WORKS)}, lora")
+        if work == "ppo" and options.side != "rein" and not (options.trl_ppo and (options.trl_ppo / "trl").is_dir()):
+            parser.error("ppo in TRL: --trl-ppo DIR, with trl 1.9.0 in it")
     options.rein = shutil.which(options.rein) or parser.error(f"--rein: there is no program {options.rein}")
     folder = options.scratch or pathlib.Path(tempfile.mkdtemp(prefix="peer-trl-"))
     folder.mkdir(parents=True, exist_ok=True)
