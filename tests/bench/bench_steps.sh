@@ -204,9 +204,18 @@ if [ -n "$scaling" ]; then
     exit
 fi
 
-case ,$works, in *,ppo,*) case ,$works, in *,rm,*) ;; *) works=rm,$works ;; esac ;; esac
-case ,$works, in *,sample,*) [ -z "$shaped" ] || case ,$works, in *,sft,*) ;; *) works=sft,$works ;; esac ;; esac
+# what another one starts from comes before it, asked for or not
+wanted=,$works,
+case $wanted in *,ppo,*) wanted=${wanted}rm, ;; esac
+case $wanted$shaped in *,sample,*[!,]) wanted=${wanted}sft, ;; esac
 for work in $(echo "$works" | tr ',' ' '); do
+    case $work in
+        sft | sample | dpo | rm | ppo | grpo) ;;
+        *) echo "bench_steps.sh: there is no work '$work'" >&2 && exit 2 ;;
+    esac
+done
+for work in sft sample dpo rm ppo grpo; do
+    case $wanted in *,$work,*) ;; *) continue ;; esac
     case $work in
         sft)
             sft sft 8 120 100
@@ -247,8 +256,8 @@ for work in $(echo "$works" | tr ',' ' '); do
         ppo)
             rows 16 prompts 60 0 > prompts.jsonl
             p=$(tokens prompt prompts.jsonl 16) c=1024
-            # sampled 2, reference 2, trained 6; reward model 2, values 2, critic trained 6, all three without a head
-            train ppo "$(gflop "20 * ($p + $c) * layers + 10 * $c * head")" "    algorithm: {use: ppo}
+            # sampled 2, reference 2, trained 6; reward model 2 and critic trained 6 (the old values with it), both without a head
+            train ppo "$(gflop "18 * ($p + $c) * layers + 10 * $c * head")" "    algorithm: {use: ppo}
     model: {from: base}
     reference: {from: base}
     critic: {from: quality, head: value}
@@ -257,7 +266,6 @@ for work in $(echo "$works" | tr ',' ' '); do
     rollout: {prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}
     train: {steps: $((steps + 1)), epochs: 1, lr: 1.0e-6}" ;;
         grpo) grpo grpo 2 8 64 ;;
-        *) echo "bench_steps.sh: there is no work '$work'" >&2 && exit 2 ;;
     esac
 done
 rm -rf run kept
