@@ -94,5 +94,9 @@ offenders=$(
 )
 ok "every test that pitfalls.md names is there" "$offenders"
 
+# git quotes what is no plain name; what a faulty run leaves behind must not be added
+offenders=$(git ls-files 2>/dev/null | grep '^"')
+ok "every file that git tracks has a plain name" "$offenders"
+
 echo "1..$tests"
 exit $failed

@@ -61,9 +61,9 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
 }
 
 /* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where both
- * operands are packed, each piece packs its share of one and all of the other: that is the smaller one, and there are
- * no more pieces than threads. The same shape and number of threads is always cut alike; a piece of few rows may be
- * summed in another order than a large one. */
+ * operands are packed, each piece packs its share of one and all of the other, which is the smaller one, and there are
+ * only as many pieces as keep the threads at work. The same shape and number of threads is always cut alike; a piece of
+ * few rows may be summed in another order than a large one. */
 void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step) {
     struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n, .k_block = k_block, .a_step = a_step};
     const int64_t pieces = g->a_t ? d->threads : d->threads * 2;

@@ -81,9 +81,14 @@ rein_status device_memory(struct device *d, size_t bytes, const char *what, void
     cudaMemPool_t pool;
     char text[80];
 
-    if (e == cudaErrorMemoryAllocation && cudaStreamSynchronize(d->stream) == cudaSuccess &&
-        cudaDeviceGetDefaultMemPool(&pool, d->index) == cudaSuccess && cudaMemPoolTrimTo(pool, 0) == cudaSuccess)
-        e = cudaMallocAsync(out, bytes, d->stream);
+    if (e == cudaErrorMemoryAllocation) {
+        const cudaError_t fault = cudaStreamSynchronize(d->stream);
+
+        if (fault != cudaSuccess) /* of an earlier kernel: no lack of memory */
+            e = fault;
+        else if (cudaDeviceGetDefaultMemPool(&pool, d->index) == cudaSuccess && cudaMemPoolTrimTo(pool, 0) == cudaSuccess)
+            e = cudaMallocAsync(out, bytes, d->stream);
+    }
     if (e == cudaSuccess) {
         cudaGetLastError(); /* the first attempt's */
         return REIN_OK;

@@ -85,8 +85,8 @@ static int sum_squares(const struct optimizer *o, bool weights, double *out, str
                                            .x = weights ? param_master(p) : p->grad, .out = &out[i]};
 
         if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0) {
-            backend_sync(o->backend,
-                         NULL); /* the sums before this one are still written to out, which the caller frees */
+            /* the sums before this one are still written to out, which the caller frees */
+            backend_sync(o->backend, NULL);
             return -1;
         }
     }

@@ -185,7 +185,7 @@ struct rein_attention_dx {
 
 /* The fused head. z = inv_temperature * (hidden[i] W^T + bias), never held for more than a chunk of rows.
  *   logp[i] = z[targets[i]] - lse[i];  lse[i] = log sum exp z;  entropy[i] = lse - sum softmax(z) z
- *   best[i] = argmax z (lowest index on ties)
+ *   best[i] = argmax z (lowest index on ties; any index when the largest is not finite)
  * lse, entropy and best may be NULL. */
 struct rein_head {
     uint32_t size, reserved;

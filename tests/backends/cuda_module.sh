@@ -16,12 +16,15 @@ ok() {
 ok "neither the driver nor cuBLAS is linked" "$(readelf -d "$module" | grep -E 'NEEDED.*lib(cuda|cublas|cublasLt)\.so')"
 ok "no symbol of theirs is wanted" "$(readelf -W --dyn-syms "$module" | grep -E ' UND (cublas|cu[A-Z])')"
 ok "everything that is linked is found" "$(ldd "$module" | grep 'not found')"
-ok "listing it loads no cuBLAS" "$(LD_DEBUG=libs "$top_builddir/rein" plugins cuda 2>&1 >/dev/null | grep 'libcublas')"
-said=$("$top_builddir/rein" plugins cuda)
-ok "it says what has run it" "$(echo "$said" | grep -q 'no GPU has run it yet' || echo "$said")"
+REIN_PLUGIN_PATH=$top_builddir/modules
+export REIN_PLUGIN_PATH
+loaded=$(LD_DEBUG=libs "$top_builddir/rein" plugins cuda 2>&1 >/dev/null)
+ok "listing it loads no cuBLAS" "$(echo "$loaded" | grep -q 'cuda\.so' || echo "nor the module"; echo "$loaded" | grep 'libcublas')"
+said=$("$top_builddir/rein" plugins cuda 2>&1) || said="rein plugins cuda: $said"
+ok "it says what has run it" "$(echo "$said" | grep -q 'no GPU has run it yet' || echo "it says: $said")"
 case $said in
 *"score 0, "*) ok "where it cannot run it says why" "$(echo "$said" | grep -q 'score 0, 0 devices: .*\(cudaError\|there is no device\|compute capability\)' ||
-    echo "$said")" ;;
-*) ok "it can run here" "$(echo "$said" | grep -q 'score 100, [1-9]' || echo "$said")" ;;
+    echo "it says: $said")" ;;
+*) ok "it can run here" "$(echo "$said" | grep -q 'score 100, [1-9]' || echo "it says: $said")" ;;
 esac
 echo "1..$n"

@@ -14,19 +14,26 @@ why_not() {
         sed -n '/"score": *0[,} ]/s/.*"reason": *"\([^"]*\)".*/\1/p'
 }
 
-# same METRICS OF-ANOTHER: the losses, gradients, scores and rewards of ten steps or more agree within 1e-4 of 1 or of their size
+# same METRICS OF-ANOTHER: the losses, gradients, scores and rewards of ten steps or more, the same in number and in name, are
+# numbers that agree within 1e-4 of 1 or of their size
 same() {
-    [ "$(wc -l <"$2")" -ge 10 ] &&
+    [ "$(wc -l <"$1")" -eq "$(wc -l <"$2")" ] && [ "$(wc -l <"$2")" -ge 10 ] &&
         paste -d '\n' "$1" "$2" | awk '
-    { for (rest = $0; match(rest, /"(loss|grad_norm|objective\/scores|objective\/kl|rewards\/[a-z]*)": *[-+0-9.e]+/);
+    function wrong(what) { print "# line " int((NR + 1) / 2) ": " what; bad = 1 }
+    NR % 2 { for (name in first) delete first[name] }
+    { for (rest = $0; match(rest, /"(loss|grad_norm|objective\/scores|objective\/kl|rewards\/[a-z]*)": *[^,}]+/);
            rest = substr(rest, RSTART + RLENGTH)) {
           split(substr(rest, RSTART, RLENGTH), pair, /": */)
+          if (pair[2] !~ /^[-+]?[0-9.]+(e[-+]?[0-9]+)?$/) wrong(pair[1] " is " pair[2])
           if (NR % 2) { first[pair[1]] = pair[2]; continue }
+          if (!(pair[1] in first)) { wrong(pair[1] " stands in one file only"); continue }
           d = first[pair[1]] - pair[2]; size = pair[2] < 0 ? -pair[2] : pair[2]; if (size < 1) size = 1
           if (d < 0) d = -d
           if (d / size > worst) worst = d / size
           count++
-          if (d > 1e-4 * size) { print "# line " NR / 2 ": " pair[1] " is " pair[2] ", and was " first[pair[1]]; bad = 1 }
+          if (d > 1e-4 * size) wrong(pair[1] " is " pair[2] ", and was " first[pair[1]])
+          delete first[pair[1]]
       } }
+    NR % 2 == 0 { for (name in first) wrong(name " stands in one file only") }
     END { printf "# %d figures, largest difference %.1e\n", count, worst; exit bad || count < 20 }'
 }

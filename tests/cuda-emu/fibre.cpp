@@ -88,6 +88,7 @@ struct fibre {
 
 static context caller;
 static fibre *running_fibre;
+static fibre fibres[MOST_THREADS]; /* not from the heap: they live until the process ends, when nothing else names them */
 static std::vector<fibre *> unused;
 static char *stacks; /* one piece of address space, a guard page below each stack */
 static size_t taken;
@@ -103,7 +104,7 @@ fibre *fibre_take(void (*entry)()) {
     if (unused.empty()) {
         if (!stacks)
             stacks = (char *)mmap(NULL, MOST_THREADS * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        f = new fibre{};
+        f = &fibres[taken];
         f->stack = stacks + taken++ * size + GUARD;
         if (stacks == MAP_FAILED || mprotect(f->stack, STACK, PROT_READ | PROT_WRITE))
             fatal("no memory for the stacks of threads");
