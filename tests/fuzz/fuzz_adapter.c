@@ -14,6 +14,7 @@
 
 unsigned long fuzz_adapters_accepted;
 static char folder[] = "/tmp/rein-fuzz-XXXXXX";
+static bool made; /* its name may end in X for all that */
 
 static void clean(void) {
     file_remove_tree(folder, NULL);
@@ -87,10 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *base = NULL;
     struct plan plan;
 
-    if (folder[sizeof(folder) - 2] == 'X') {
+    if (!made) {
         if (mkdtemp(folder) == NULL)
             abort();
         atexit(clean);
+        made = true;
     }
     put("adapter_config.json", data, config);
     put("adapter_model.safetensors", data + (end ? config + 1 : size), end ? size - config - 1 : 0);
