@@ -61,7 +61,7 @@ static int pack_prompts(struct sampler *d, const uint32_t *places, uint32_t coun
 
     for (uint32_t i = 0; i < count; i++)
         n += prompt_length(r, d->places[places[i]].prompt);
-    if (sampler_reserve(d, n > count ? n : count, err))
+    if (sampler_reserve(d, n, err)) /* a prompt has a token at least */
         return -1;
     for (uint32_t i = 0, at = 0; i < count; i++) {
         const uint32_t prompt = d->places[places[i]].prompt, length = prompt_length(r, prompt);
