@@ -1,7 +1,7 @@
 # Compute backends. The reference backend is part of the host (core/ref).
 
 # cpu-blas: each kernel source once for each instruction set level, picked when the backend is opened.
-CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c \
+CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c backends/cpu-blas/isa/few.c \
 	backends/cpu-blas/isa/gemm.c \
 	backends/cpu-blas/isa/head.c backends/cpu-blas/isa/memory.c backends/cpu-blas/isa/norm.c \
 	backends/cpu-blas/isa/perturb.c \

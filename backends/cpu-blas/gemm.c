@@ -2,8 +2,9 @@
 #include "blas.h"
 #include "device.h"
 
-/* Whole column blocks and row blocks of every ISA level (NR divides 32, MR divides 48, nearly). */
-enum { STEP_N = 32, STEP_M = 48, SKINNY = 32 };
+/* Whole column blocks and row blocks of every ISA level (NR divides 32, MR divides 48, nearly); the columns of a block
+ * of few rows. */
+enum { STEP_N = 32, STEP_M = 48, FEW = 48, FEW_N = 48, SKINNY = 32 };
 
 void gemm_part(const struct device *d, const struct gemm *g, int thread) {
     if (d->blas && g->b_dtype == REIN_F32 && g->m > SKINNY)
@@ -60,13 +61,14 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
-/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where both
- * operands are packed, each piece packs its share of one and all of the other, which is the smaller one, and there are
- * only as many pieces as keep the threads at work. The same shape and number of threads is always cut alike; a piece of
- * few rows may be summed in another order than a large one. */
+/* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where each piece
+ * packs all of one operand (few rows; or A^T, whose smaller operand it is) there are only as many as keep the threads
+ * at work. The same shape and number of threads is always cut alike; a piece of few rows may be summed in another order
+ * than a large one. */
 void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_block, int64_t a_step) {
     struct grid grid = {.d = d, .g = g, .part_m = g->m, .part_n = g->n, .k_block = k_block, .a_step = a_step};
-    const int64_t pieces = g->a_t ? d->threads : d->threads * 2;
+    const bool few = g->b_t && g->m <= FEW;
+    const int64_t pieces = g->a_t || few ? d->threads : d->threads * 2;
     int64_t cells;
 
     if (g->m == 0 || g->n == 0)
@@ -77,7 +79,7 @@ void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_blo
             cells = (g->m + grid.part_m - 1) / grid.part_m;
             grid.part_n = cut(g->n, (pieces + cells - 1) / cells, d->threads, STEP_N);
         } else {
-            grid.part_n = cut(g->n, pieces, d->threads, STEP_N);
+            grid.part_n = cut(g->n, pieces, d->threads, few ? FEW_N : STEP_N);
             cells = (g->n + grid.part_n - 1) / grid.part_n;
             grid.part_m = cut(g->m, (pieces + cells - 1) / cells, d->threads, STEP_M);
         }

@@ -108,7 +108,8 @@ static void new_generation(struct rig *r, int64_t m, int dtype) {
 void check_linear(struct rig *r) {
     static const int64_t shapes[][3] = {{1, 1, 1},     {0, 5, 3},    {5, 0, 3},     {5, 3, 0},      {1, 17, 31},
                                         {7, 67, 129},  {16, 64, 64}, {33, 131, 67}, {20, 129, 801}, {2, 576, 192},
-                                        {130, 97, 33}, {65, 3, 385}, {3, 1, 500},   {100, 16, 72}};
+                                        {130, 97, 33}, {65, 3, 385}, {3, 1, 500},   {100, 16, 72},  {15, 77, 50},
+                                        {31, 55, 41},  {45, 151, 36}};
     const int count = sizeof(shapes) / sizeof(*shapes);
     int i = 0;
 

@@ -17,7 +17,11 @@ struct tiles {
     float *k, *v;                            /* [TILE_KEYS][wide] */
     float *dk, *dv;                          /* [TILE_KEYS][wide] */
     float *most, *sum;                       /* [TILE_ROWS] */
+    void *rest;                              /* of the scratch */
 };
+
+/* That few rows of a tile, as where one token is decoded, meet keys as they lie. */
+enum { FEW_ROWS = 8 };
 
 /* A block of keys: positions p .. p + n, rows `row` onwards. */
 struct key_block {
@@ -28,7 +32,8 @@ static void lay_out(struct tiles *t, int64_t d, float *scratch) {
     int64_t wide = (d + NR - 1) / NR * NR;
     float **arrays[] = {&t->q, &t->o, &t->dq, &t->k_t, &t->v_t, &t->k, &t->v, &t->dk, &t->dv};
 
-    _Static_assert((9 * (int64_t)MOST_HEAD_DIM + 2 * TILE_KEYS + 2) * TILE_ROWS * 4 <= SCRATCH_BYTES, "scratch");
+    /* half of it: the rest is for dot */
+    _Static_assert((9 * (int64_t)MOST_HEAD_DIM + 2 * TILE_KEYS + 2) * TILE_ROWS * 8 <= SCRATCH_BYTES, "scratch");
     _Static_assert(TILE_ROWS == TILE_KEYS && TILE_KEYS % NR == 0 && MOST_HEAD_DIM % NR == 0, "tile shapes");
     t->wide = wide;
     for (size_t i = 0; i < sizeof(arrays) / sizeof(*arrays); i++, scratch += TILE_ROWS * wide)
@@ -37,6 +42,7 @@ static void lay_out(struct tiles *t, int64_t d, float *scratch) {
     t->p = t->s + TILE_ROWS * TILE_KEYS;
     t->most = t->p + TILE_ROWS * TILE_KEYS;
     t->sum = t->most + TILE_ROWS;
+    t->rest = t->sum + TILE_ROWS;
 }
 
 /* C (+)= A B with A as it lies, or transposed. */
@@ -140,15 +146,35 @@ static void soften_row(const struct tiles *t, int64_t r, int64_t lo, int64_t hi)
     t->sum[r] += sum_v(sum);
 }
 
+/* Scores of rows r0 .. r0 + rows and a block of keys, of which few rows are worth no transposed copy. */
+static void score_block(const struct rein_attention *a, const struct tiles *t, const struct key_block *b, int64_t r0,
+                        int64_t rows, const float *k) {
+    float *q = t->q + r0 * t->wide, *s = t->s + r0 * TILE_KEYS;
+    const struct gemm g = {.m = rows,
+                           .n = b->n,
+                           .k = a->head_dim,
+                           .lda = t->wide,
+                           .ldb = a->ldk,
+                           .ldc = TILE_KEYS,
+                           .a = q,
+                           .b = k,
+                           .b_dtype = REIN_F32,
+                           .b_t = true,
+                           .c = s};
+
+    if (rows <= FEW_ROWS && LEVEL(dot)(&g, t->rest))
+        return;
+    pack_transposed(k, a->ldk, b->n, a->head_dim, t->k_t);
+    product(rows, TILE_KEYS, a->head_dim, q, t->wide, t->k_t, TILE_KEYS, s, TILE_KEYS, false);
+}
+
 /* Rows r0 .. r0 + rows of the tile against a block of keys. */
 static void attend_block(const struct rein_attention *a, const struct attention_part *part, const struct tiles *t,
                          const struct key_block *b, int64_t r0, int64_t rows) {
     int64_t d = a->head_dim, kv = part->h0 / (a->heads / a->kv_heads), ldv = a->ldv;
     const float *v = a->v + b->row * ldv + kv * d;
-    float *s = t->s + r0 * TILE_KEYS;
 
-    pack_transposed(a->k + b->row * a->ldk + kv * d, a->ldk, b->n, d, t->k_t);
-    product(rows, TILE_KEYS, d, t->q + r0 * t->wide, t->wide, t->k_t, TILE_KEYS, s, TILE_KEYS, false);
+    score_block(a, t, b, r0, rows, a->k + b->row * a->ldk + kv * d);
     for (int64_t r = r0; r < r0 + rows; r++) {
         const struct rein_segment *segment;
         int64_t i = query_of(part, r, &segment), lo, hi;
@@ -163,7 +189,7 @@ static void attend_block(const struct rein_attention *a, const struct attention_
         v = t->v;
         ldv = t->wide;
     }
-    product(rows, t->wide, b->n, s, TILE_KEYS, v, ldv, t->o + r0 * t->wide, t->wide, true);
+    product(rows, t->wide, b->n, t->s + r0 * TILE_KEYS, TILE_KEYS, v, ldv, t->o + r0 * t->wide, t->wide, true);
 }
 
 /* Rows r0 .. r0 + rows against the keys at positions p .. end of segment s. */

@@ -184,7 +184,7 @@ void LEVEL(gemm)(const struct gemm *g, void *scratch) {
 
     _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
     _Static_assert((MOST_K * BLOCK_M + MOST_K * BLOCK_N) * 4 <= SCRATCH_BYTES, "scratch of gemm");
-    if (LEVEL(dot)(g, scratch))
+    if (LEVEL(few)(g, scratch) || LEVEL(dot)(g, scratch))
         return;
     for (int64_t b = 0; b < blocks; b++) {
         int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;

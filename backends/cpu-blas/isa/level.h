@@ -7,7 +7,9 @@
 #include "isa/vec.h"
 
 void LEVEL(gemm)(const struct gemm *g, void *scratch);
-bool LEVEL(dot)(const struct gemm *g, void *scratch); /* few rows and b_t, or false */
+/* Few rows and b_t, or false */
+bool LEVEL(few)(const struct gemm *g, void *scratch);
+bool LEVEL(dot)(const struct gemm *g, void *scratch);
 void LEVEL(norm)(const struct rein_norm *a, int64_t begin, int64_t end);
 void LEVEL(norm_dx)(const struct rein_norm_dx *a, int64_t begin, int64_t end);
 void LEVEL(norm_dweight)(const struct rein_norm_dx *a, int64_t begin, int64_t end);

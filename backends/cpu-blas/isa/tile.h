@@ -98,6 +98,10 @@ INLINE void tile_rows(int64_t m, int64_t k, const float *a, int64_t rs, int64_t 
         tile_block(4, k, a + i * rs, rs, cs, b, ldb, c + i * ldc, ldc, accumulate, bias);
         i += 4;
     }
+    if (i + 3 == m) {
+        tile_block(3, k, a + i * rs, rs, cs, b, ldb, c + i * ldc, ldc, accumulate, bias);
+        return;
+    }
     if (i + 2 <= m) {
         tile_block(2, k, a + i * rs, rs, cs, b, ldb, c + i * ldc, ldc, accumulate, bias);
         i += 2;
@@ -162,12 +166,12 @@ INLINE void transpose_pack(const void *x, uint32_t dtype, int64_t ldx, int64_t r
                            int64_t ldout) {
     for (int64_t i = 0; i < rows; i += VW) {
         int64_t j = 0;
-        if (i + VW <= rows)
+        if (2 * (rows - i) > VW)
             for (; j + VW <= columns; j += VW) {
                 vf v[VW];
 #pragma GCC unroll 16
                 for (int r = 0; r < VW; r++)
-                    v[r] = load_as(x, dtype, (i + r) * ldx + j);
+                    v[r] = i + r < rows ? load_as(x, dtype, (i + r) * ldx + j) : (vf){0};
                 transpose_v(v);
 #pragma GCC unroll 16
                 for (int r = 0; r < VW; r++)
