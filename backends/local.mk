@@ -1,8 +1,8 @@
 # Compute backends. The reference backend is part of the host (core/ref).
 
 # cpu-blas: each kernel source once for each instruction set level, picked when the backend is opened.
-CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c backends/cpu-blas/isa/few.c \
-	backends/cpu-blas/isa/gemm.c \
+CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c \
+	backends/cpu-blas/isa/few.c backends/cpu-blas/isa/gemm.c \
 	backends/cpu-blas/isa/head.c backends/cpu-blas/isa/memory.c backends/cpu-blas/isa/norm.c \
 	backends/cpu-blas/isa/perturb.c \
 	backends/cpu-blas/isa/table.c backends/cpu-blas/isa/level.h backends/cpu-blas/isa/tile.h \

@@ -25,7 +25,7 @@ struct few {
 
 /* What is fetched during some steps: two lines of each array a step. */
 struct fetch {
-    const char *near, *far; /* far may be NULL */
+    const char *near, *far;
     int64_t stride;
 };
 
