@@ -25,6 +25,8 @@ static int check_request(const struct model *m, const struct generate_request *r
         return error_input(err, "top_p must lie above 0 and be at most 1, top_k must be at least 0");
     if (r->values && (r->values->trunk != m->trunk || !r->values->head_param || model_heads(r->values) != 1))
         return error_run(err, "values can be had from a view with one head on the sampled model's trunk alone");
+    if (r->trace && !pass_runs(r->trace, m))
+        return error_run(err, "what is sampled from a model can be recorded by a pass over it alone");
     if (r->nstop && !m->trunk->tokenizer)
         return error_input(err, "%s: stop strings need a tokenizer", m->trunk->path);
     for (uint32_t i = 0; i < r->prompts; i++) {
@@ -108,6 +110,11 @@ static int prefill(struct sampler *d, const uint32_t *places, uint32_t count, st
         return -1;
     for (uint32_t i = 0; i < count; i++) {
         const int64_t last = k->where[k->offset[i + 1] - 1];
+        const uint32_t first = d->request->offset[d->places[places[i]].prompt],
+                       length = k->offset[i + 1] - k->offset[i];
+
+        for (uint32_t j = 0; d->trace.pass && j < length; j++)
+            d->trace.prompt[first + j] = (int32_t)d->trace.first + k->where[k->offset[i] + j];
 
         if (backend_copy(d->backend, d->prompt_hidden + (int64_t)places[i] * h, d->work.hidden + last * h,
                          (size_t)h * sizeof(float), err))
@@ -376,6 +383,11 @@ static int step(struct sampler *d, uint32_t *running, struct error *err) {
         .n = n, .ids = d->ids, .positions = d->positions, .segments = d->segments, .nsegments = n, .cache = &d->cache};
     if (sampler_run(d, &f, err))
         return -1;
+    for (uint32_t i = 0; d->trace.pass && i < n; i++) {
+        const struct slot *s = &d->slots[d->active[i]];
+
+        d->trace.drawn[d->begin[s->completion] + s->count - 1] = (int32_t)(d->trace.first + i);
+    }
     return draw(d, d->work.hidden, n, err);
 }
 
@@ -407,6 +419,42 @@ static int pack_results(struct sampler *d, uint32_t count, struct generation *ou
     return 0;
 }
 
+/* The prompts with their completions as sequences, and where their rows were recorded. */
+static int close_trace(struct sampler *d, const struct generation *g, struct error *err) {
+    const struct generate_request *r = d->request;
+    uint64_t total = g->offset[g->count];
+    uint32_t *offset;
+    int32_t *ids, *rows;
+    int rc;
+
+    for (uint32_t c = 0; c < g->count; c++)
+        total += prompt_length(r, c / r->group);
+    if (total > INT32_MAX)
+        return 0; /* nor would a forward pass take them */
+    offset = mem_array((size_t)g->count + 1, sizeof(*offset));
+    ids = mem_array(total, sizeof(*ids));
+    rows = mem_array(total, sizeof(*rows));
+    rc = offset && ids && rows ? 0 : error_nomem(err, "activations of sampling");
+    for (uint32_t c = 0, at = 0; rc == 0 && c < g->count; c++) {
+        const uint32_t prompt = prompt_length(r, c / r->group), first = r->offset[c / r->group];
+        const uint32_t drawn = g->offset[c + 1] - g->offset[c];
+
+        offset[c] = at;
+        memcpy(ids + at, r->ids + first, prompt * sizeof(*ids));
+        memcpy(rows + at, d->trace.prompt + first, prompt * sizeof(*rows));
+        at += prompt;
+        memcpy(ids + at, g->ids + g->offset[c], drawn * sizeof(*ids));
+        memcpy(rows + at, d->trace.drawn + d->begin[c], (drawn - 1) * sizeof(*rows));
+        offset[c + 1] = at += drawn;
+    }
+    if (rc == 0)
+        rc = trace_close(&d->trace, &(struct packed){g->count, offset, ids}, rows, err);
+    free(offset);
+    free(ids);
+    free(rows);
+    return rc;
+}
+
 int generate(struct model *m, const struct generate_request *r, struct generation *out, struct error *err) {
     struct sampler d = {.trunk = m->trunk, .lora = m->lora, .backend = m->trunk->backend, .request = r};
     uint64_t total = (uint64_t)r->prompts * r->group;
@@ -427,6 +475,10 @@ int generate(struct model *m, const struct generate_request *r, struct generatio
         rc = refill(&d, count, err) || (!d.stopped && step(&d, &running, err));
     if (rc == 0)
         rc = pack_results(&d, count, out, err);
+    if (rc == 0 && d.trace.pass && !d.stopped && close_trace(&d, out, err)) {
+        generation_free(out);
+        rc = -1;
+    }
     sampler_free(&d);
     return rc ? -1 : 0;
 }

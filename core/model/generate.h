@@ -4,7 +4,7 @@
 #ifndef REIN_CORE_GENERATE_H
 #define REIN_CORE_GENERATE_H
 
-#include "model/model.h"
+#include "model/pass.h"
 
 struct generate_request {
     uint32_t prompts;             /* how many */
@@ -23,6 +23,8 @@ struct generate_request {
     uint64_t seed;
     uint32_t step;                /* token t of completion c draws rng_uniform(seed, RNG_SAMPLE, step, c, t) */
     struct model *values;         /* NULL, or a view of m with one score or value head: its values are wanted too */
+    struct pass *trace;  /* NULL, or a pass of m that then holds the prompts with their completions, in their order,
+                          * as after pass_forward; pass_holds says whether it does (trace.h says when) */
     uint32_t slots;               /* rows decoded at once; 0: as many as there are (memory permitting) */
     /* called for each sampled token when not NULL (streaming); return nonzero to stop everything */
     int (*progress)(void *ctx, uint32_t completion, int32_t id, float logp);

@@ -1,51 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "model/pass.h"
+#include "model/pass_state.h"
 
 #include "base/mem.h"
 #include "model/dtype.h"
 #include "model/lora.h"
-#include "model/packing.h"
-#include "model/transformer.h"
 #include "model/param.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Device arrays for n gathered rows, in one allocation. */
-struct rows {
-    void *slab;
-    size_t capacity, heads;
-    uint64_t bytes;
-    float *x, *dx;        /* [n][hidden] */
-    float *out, *d_out;   /* [n][heads] */
-    float *lse, *entropy; /* [n] */
-    float *d_entropy;     /* [n] */
-    int32_t *best;        /* [n] */
-};
-
-struct pass {
-    struct trunk *trunk;
-    struct lora *lora;    /* the adapter of the views that it runs, or NULL */
-    struct work work;     /* of the last forward pass; what is not kept lies in the backend's scratch */
-    struct acts *layers;
-    void *kept;
-    size_t kept_bytes;
-    bool forward;         /* there was one, and no backward pass since */
-    bool recompute;       /* keep layers' inputs only */
-    bool entropy;         /* the last pass_logprobs computed it */
-    uint32_t targets;     /* how many it had */
-    struct flow flow;
-    struct packing packing;
-    uint32_t least;       /* ids that sequences must begin with alike to be computed together */
-    int32_t *read;        /* computed rows that the head in work reads */
-    size_t read_capacity;
-    struct pass_perturb perturb; /* kind REIN_PERTURB_NONE: off. keys: per computed row, made for each use */
-    uint64_t *sequence_keys, *keys, *head_keys;
-    int32_t *head_positions;
-    size_t sequence_capacity, keys_capacity, head_capacity, head_positions_capacity;
-    struct rows head, score; /* apart, since lse and entropy wait for the backward pass */
-};
 
 int pass_create(struct model *m, struct pass **out, struct error *err) {
     struct pass *p = mem_zeros(1, sizeof(*p));
@@ -89,6 +52,10 @@ void pass_free(struct pass *p) {
     lora_leave(p->lora, p->trunk);
     trunk_release(p->trunk);
     free(p);
+}
+
+bool pass_runs(const struct pass *p, const struct model *m) {
+    return p->trunk == m->trunk && p->lora == m->lora;
 }
 
 uint64_t pass_bytes(const struct pass *p) {
@@ -155,7 +122,7 @@ static bool perturbed(const struct pass *p) {
     return p->perturb.kind != REIN_PERTURB_NONE && p->perturb.site != REIN_SITE_HEAD;
 }
 
-static int take_batch(struct pass *p, const struct packed *batch, struct error *err) {
+int pass_take_batch(struct pass *p, const struct packed *batch, struct error *err) {
     struct packing *k = &p->packing;
 
     if (packing_make(k, batch, perturbed(p) ? 0 : p->least, err))
@@ -200,6 +167,8 @@ static int spread_keys(struct pass *p, struct error *err) {
 }
 
 void pass_recompute(struct pass *p, bool on) {
+    if (p->recompute != on)
+        p->kept_rows = 0; /* there may be room for other arrays */
     p->recompute = on;
 }
 
@@ -223,15 +192,20 @@ static int reserve_kept(struct pass *p, uint64_t n, enum keep keep, struct error
         return 0;
     backend_free(p->trunk->backend, p->kept);
     p->kept_bytes = 0;
+    p->kept_rows = 0;
     p->kept = backend_alloc(p->trunk->backend, (size_t)need.kept, 1, err);
     if (!p->kept)
         return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
     p->kept_bytes = (size_t)need.kept;
+    p->kept_rows = n;
     return 0;
 }
 
-/* Arrays for the rows of p->flow, in scratch that this pass now holds. */
-static int lay_out(struct pass *p, enum keep keep, struct error *err) {
+uint64_t pass_kept_rows(const struct pass *p) {
+    return kept_by(p, true) == KEEP_ALL ? p->kept_rows : 0;
+}
+
+int pass_lay_out(struct pass *p, enum keep keep, struct error *err) {
     const struct model_config *c = &p->trunk->config;
     const uint64_t n = (uint64_t)p->flow.n;
     void *scratch = backend_scratch(p->trunk->backend, (size_t)work_bytes(c, n, keep).scratch, p, err);
@@ -257,23 +231,41 @@ int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err
     return backend_scratch(p->trunk->backend, (size_t)scratch, p, err) ? 0 : -1;
 }
 
+/* A number that changes with any weight that a pass goes through. */
+static uint64_t weights_of(const struct pass *p) {
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < p->trunk->nparams; i++)
+        sum += p->trunk->params[i]->w.generation;
+    for (size_t i = 0; p->lora && i < p->lora->nparams; i++)
+        sum += p->lora->params[i]->w.generation;
+    return sum;
+}
+
+int pass_ready(struct pass *p, struct error *err) {
+    struct trunk *t = p->trunk;
+
+    if (p->work.keep != KEEP_NOTHING &&
+        backend_zero(t->backend, p->work.dx, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
+        return -1;
+    if (backend_sync(t->backend, err))
+        return -1;
+    p->forward = true;
+    p->weights = weights_of(p);
+    return 0;
+}
+
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {
     const enum keep how = kept_by(p, keep);
     struct trunk *t = p->trunk;
 
     p->forward = false;
     p->targets = 0;
-    if (check_batch(t, batch, err) || take_batch(p, batch, err) || spread_keys(p, err) ||
-        reserve_kept(p, (uint64_t)p->flow.n, how, err) || lay_out(p, how, err) ||
+    if (check_batch(t, batch, err) || pass_take_batch(p, batch, err) || spread_keys(p, err) ||
+        reserve_kept(p, (uint64_t)p->flow.n, how, err) || pass_lay_out(p, how, err) ||
         adapted_forward(t, p->lora, &p->work, &p->flow, err))
         return -1;
-    if (how != KEEP_NOTHING &&
-        backend_zero(t->backend, p->work.dx, (size_t)(p->flow.n * t->config.hidden) * sizeof(float), err))
-        return -1;
-    if (backend_sync(t->backend, err))
-        return -1;
-    p->forward = true;
-    return 0;
+    return pass_ready(p, err);
 }
 
 /* Are the hidden states of the last forward pass there? */
@@ -286,7 +278,8 @@ static bool has_kept(const struct pass *p) {
 }
 
 bool pass_holds(const struct pass *p, const struct packed *batch) {
-    return has_kept(p) && packing_is_of(&p->packing, batch);
+    return has_kept(p) && !p->flow.perturb && !perturbed(p) && p->weights == weights_of(p) &&
+           packing_is_of(&p->packing, batch);
 }
 
 /* Packed rows, which a head reads, to computed ones: p->read, until the next head. */
@@ -462,7 +455,7 @@ static int head_drop(struct pass *p, uint32_t n, float *x, struct error *err) {
 static int head_input(struct pass *p, struct model *m, uint32_t n, const int32_t *rows, struct error *err) {
     struct rows *r = &p->score;
 
-    if (m->trunk != p->trunk || m->lora != p->lora || !m->head_param)
+    if (!pass_runs(p, m) || !m->head_param)
         return error_run(err, "the pass is not over the trunk of a view with a score or value head");
     if (find_rows(p, n, rows, err) || rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, err))
         return -1;
@@ -572,7 +565,7 @@ int pass_backward(struct pass *p, struct error *err) {
     if (!has_kept(p))
         return error_run(err, "a backward pass needs a kept forward pass");
     p->forward = false; /* its activations are used up */
-    if (lay_out(p, p->work.keep, err) || adapted_backward(p->trunk, p->lora, &p->work, &p->flow, err))
+    if (pass_lay_out(p, p->work.keep, err) || adapted_backward(p->trunk, p->lora, &p->work, &p->flow, err))
         return -1;
     return backend_sync(p->trunk->backend, err);
 }

@@ -35,6 +35,7 @@ struct pass_perturb {
 
 int pass_create(struct model *m, struct pass **out, struct error *err); /* for the trunk and adapter of m */
 void pass_free(struct pass *p);
+bool pass_runs(const struct pass *p, const struct model *m); /* is it over m's trunk and adapter? */
 uint64_t pass_bytes(const struct pass *p); /* of workspace of its own held now */
 
 /* Makes room before the first batch. Rows of a batch whose activations are kept and of one whose are not, and how many a
@@ -62,8 +63,8 @@ void pass_share(struct pass *p, uint32_t least);
 void pass_recompute(struct pass *p, bool on);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
-/* Was the last forward pass of these very sequences, and are its activations still there for a backward pass? Whether
- * the weights are still those is the caller's to know. */
+/* Would pass_forward (keep) of these sequences leave what the last one did, and is that still there for a backward pass?
+ * Changes of weights that nobody told of (model_touch) are not seen; a trunk that is perturbed, then or now, is not held. */
 bool pass_holds(const struct pass *p, const struct packed *batch);
 
 /* Positions to predict from: targets[i] is predicted by the hidden state of packed row rows[i] (the token

@@ -134,7 +134,8 @@ static int alloc_slots(struct sampler *d, struct error *err) {
 }
 
 int sampler_run(struct sampler *d, const struct flow *f, struct error *err) {
-    work_lay_out(&d->work, &d->trunk->config, (uint64_t)f->n, KEEP_NOTHING, NULL, d->work_memory);
+    if (!trace_lay_out(&d->trace, &d->work, f->n, d->work_memory))
+        work_lay_out(&d->work, &d->trunk->config, (uint64_t)f->n, KEEP_NOTHING, NULL, d->work_memory);
     return adapted_forward(d->trunk, d->lora, &d->work, f, err);
 }
 
@@ -176,6 +177,7 @@ int sampler_reserve(struct sampler *d, size_t n, struct error *err) {
 void sampler_free(struct sampler *d) {
     for (uint32_t i = 0; d->slots && i < d->nslots; i++)
         buffer_free(&d->slots[i].text);
+    trace_free(&d->trace);
     free(d->work.layers);
     free(d->places);
     free(d->starts);
@@ -194,7 +196,9 @@ void sampler_free(struct sampler *d) {
 
 int sampler_open(struct sampler *d, uint32_t count, struct error *err) {
     measure_prompts(d);
-    return alloc_results(d, count, err) || alloc_cache(d, count, err) || alloc_slots(d, err) ? -1 : 0;
+    if (alloc_results(d, count, err) || alloc_cache(d, count, err) || alloc_slots(d, err))
+        return -1;
+    return d->request->trace ? trace_open(&d->trace, d->request->trace, d->prompt_tokens, d->begin[count], err) : 0;
 }
 
 uint64_t generate_bytes(const struct model_config *c, const struct generate_request *r, uint32_t longest) {

@@ -7,7 +7,7 @@
 #include "base/buffer.h"
 #include "model/generate.h"
 #include "model/packing.h"
-#include "model/transformer.h"
+#include "model/trace.h"
 
 enum { PREFILL_TOKENS = 1024 }; /* of prompts that are computed together */
 
@@ -30,6 +30,7 @@ struct sampler {
     const struct generate_request *request;
     struct work work;
     float *work_memory;  /* behind everything else in the backend's scratch */
+    struct trace trace;
     struct kv_cache cache;
     /* rows of the cache: nplaces * prompt_rows, then nslots * slot_rows */
     uint32_t nplaces, nslots, prompt_rows, slot_rows;

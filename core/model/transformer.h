@@ -50,6 +50,21 @@ struct work_bytes {
 struct work_bytes work_bytes(const struct model_config *c, uint64_t n, enum keep keep);
 /* Sets the arrays. With the same n, keep and kept, what is kept stays when scratch moves. */
 void work_lay_out(struct work *w, const struct model_config *c, uint64_t n, enum keep keep, float *kept, float *scratch);
+/* The same for rows from .. from + n of `all`: what is kept lies in arrays of all rows, from row `from` of each. */
+struct work_part {
+    uint64_t all, from, n;
+};
+void work_lay_out_part(struct work *w, const struct model_config *c, const struct work_part *part, enum keep keep,
+                       float *kept, float *scratch);
+/* Columns of the widest array. */
+uint64_t work_widest(const struct model_config *c);
+/* The arrays that a forward pass over n rows leaves in `kept` with KEEP_ALL, in the order in which they lie there;
+ * returns how many. With out NULL they are only counted. */
+struct work_array {
+    float *at;
+    uint64_t columns;
+};
+size_t work_kept_arrays(const struct model_config *c, uint64_t n, float *kept, struct work_array *out);
 
 /* A cache of keys and values: per layer [rows][kv_heads * head_dim]. New rows go where `runs` (long ones) or `rows`
  * (single ones, whose place holds zeros) say. */

@@ -4,10 +4,13 @@
 
 #include <string.h>
 
-/* Laying out arrays of n rows. With base NULL they are only counted, in floats; overflow saturates. */
+/* Laying out arrays of n rows, of which only those from `from` on are wanted. With base NULL they are only counted, in
+ * floats; overflow saturates. */
 struct carver {
     float *base;
-    uint64_t used, n;
+    uint64_t used, n, from;
+    struct work_array *list; /* what they are, one after the other; or NULL */
+    size_t listed;
 };
 
 static void carve(struct carver *c, float **out, uint64_t columns) {
@@ -17,7 +20,10 @@ static void carve(struct carver *c, float **out, uint64_t columns) {
         floats = UINT64_MAX;
     else
         floats &= ~(uint64_t)15;
-    *out = c->base ? c->base + c->used : NULL;
+    *out = c->base ? c->base + c->used + c->from * columns : NULL;
+    if (c->list)
+        c->list[c->listed] = (struct work_array){*out, columns};
+    c->listed++;
     if (__builtin_add_overflow(c->used, floats, &c->used))
         c->used = UINT64_MAX;
 }
@@ -105,18 +111,35 @@ static void carve_backward(struct carver *c, const struct model_config *m, struc
     c->used = most;
 }
 
-static void carve_kept(struct carver *c, const struct model_config *m, struct work *w) {
+static void carve_last(struct carver *c, const struct model_config *m, struct work *w) {
     carve(c, &w->out, (uint64_t)m->hidden);
     carve(c, &w->rstd, 1);
     if (m->family->norm == REIN_NORM_LAYER)
         carve(c, &w->mean, 1);
     carve(c, &w->hidden, (uint64_t)m->hidden);
-    carve(c, &w->dx, (uint64_t)m->hidden);
+}
+
+uint64_t work_widest(const struct model_config *m) {
+    uint64_t most = queries(m) > keys(m) ? queries(m) : keys(m);
+
+    most = (uint64_t)m->hidden > most ? (uint64_t)m->hidden : most;
+    return (uint64_t)m->intermediate > most ? (uint64_t)m->intermediate : most;
+}
+
+/* dx comes last and has room for any array: see trace.c. */
+static void carve_kept(struct carver *c, const struct model_config *m, struct work *w) {
+    carve_last(c, m, w);
+    carve(c, &w->dx, work_widest(m));
 }
 
 void work_lay_out(struct work *w, const struct model_config *m, uint64_t n, enum keep keep, float *kept,
                   float *scratch) {
-    struct carver stay = {.base = kept, .n = n}, pass = {.base = scratch, .n = n};
+    work_lay_out_part(w, m, &(struct work_part){.all = n, .n = n}, keep, kept, scratch);
+}
+
+void work_lay_out_part(struct work *w, const struct model_config *m, const struct work_part *part, enum keep keep,
+                       float *kept, float *scratch) {
+    struct carver stay = {.base = kept, .n = part->all, .from = part->from}, pass = {.base = scratch, .n = part->n};
     struct acts *layers = w->layers, one = {0};
 
     *w = (struct work){.keep = keep, .layers = layers};
@@ -135,6 +158,19 @@ void work_lay_out(struct work *w, const struct model_config *m, uint64_t n, enum
     }
     if (keep != KEEP_NOTHING)
         carve_kept(&stay, m, w);
+}
+
+size_t work_kept_arrays(const struct model_config *m, uint64_t n, float *kept, struct work_array *out) {
+    struct carver stay = {.base = kept, .n = n, .list = out};
+    struct work w = {0};
+    struct acts one = {0};
+
+    for (int64_t i = 0; i < m->layers; i++) {
+        carve(&stay, &one.x, (uint64_t)m->hidden);
+        carve_inside(&stay, m, &one);
+    }
+    carve_last(&stay, m, &w);
+    return stay.listed;
 }
 
 static uint64_t in_bytes(uint64_t floats) {

@@ -58,36 +58,59 @@ static void describe(const struct rollout *x, const char *prefix, struct metrics
     metrics_add(m, prefix, "objective/scores", REIN_METRIC_MEAN, rewards, unmasked);
 }
 
-/* Samples, scores and fills what frozen models say. */
-static int collect(struct onpolicy *o, const struct dataset *prompts, const uint32_t *units, uint32_t count,
-                   uint32_t group, uint32_t number, const char *prefix, struct rollout *out, struct metrics *metrics,
-                   struct error *err) {
-    struct run *r = o->run;
-    struct model *critic = *prefix == '\0' && r->trainer.shared ? r->trainer.critic : NULL;
-    const struct rollout_request q = {
-        .actor = r->trainer.actor, .critic = critic, .stage = r->stage, .prompts = prompts, .units = units, .count = count,
-        .group = group, .max_tokens = r->max_tokens, .temperature = r->temperature, .seed = r->env->seed,
-        .step = number, .sink = r->env->sink};
+/* Is the first step after sampling over the whole rollout at once, as the policy sampled it? Then it goes on from
+ * there. */
+static bool goes_on(const struct onpolicy *o) {
+    return o->minibatch == o->rows && o->run->micro >= o->rows && !stage_draws_apart(o->run->stage);
+}
 
-    if (rollout_sample(&q, out, err) != 0)
-        return -1;
+static struct rollout_request request_of(const struct onpolicy *o, const struct dataset *prompts, const uint32_t *units,
+                                         uint32_t count, uint32_t group, uint32_t number) {
+    const struct run *r = o->run;
+
+    return (struct rollout_request){.actor = r->trainer.actor,
+                                    .stage = r->stage,
+                                    .prompts = prompts,
+                                    .units = units,
+                                    .count = count,
+                                    .group = group,
+                                    .max_tokens = r->max_tokens,
+                                    .temperature = r->temperature,
+                                    .seed = r->env->seed,
+                                    .step = number,
+                                    .sink = r->env->sink};
+}
+
+/* Samples what is learnt from. */
+static int sample(struct onpolicy *o, const uint32_t *units, struct rollout *out, struct error *err) {
+    struct run *r = o->run;
+    struct rollout_request q = request_of(o, &r->data[r->main], units, (uint32_t)r->stage->rollout.prompts,
+                                          (uint32_t)r->stage->rollout.group, (uint32_t)r->at.rollout);
+
+    q.critic = r->trainer.shared ? r->trainer.critic : NULL;
+    q.trace = goes_on(o) ? r->trainer.actor_pass : NULL;
+    return rollout_sample(&q, out, err);
+}
+
+/* Scores and fills what frozen models say. */
+static int judge(struct onpolicy *o, uint32_t number, const char *prefix, struct rollout *out, struct metrics *metrics,
+                 struct error *err) {
+    struct run *r = o->run;
+
     if (r->stage->nrewards > 0 &&
         scoring_score(o->scoring, out, *prefix ? EVAL_ROWS : r->at.episodes, number, prefix, metrics, err) != 0) {
         /* a source only sees that its request failed: the reason may be a signal */
         signals_check(err);
-        goto fail;
+        return -1;
     }
     if (r->trainer.reference != NULL) {
         out->samples.logp_ref = samples_array(out->samples.tokens, err);
         if (out->samples.logp_ref == NULL ||
             trainer_logprobs(r->trainer.reference_pass, &out->samples, r->micro, r->temperature, out->samples.logp_ref,
                              err) != 0)
-            goto fail;
+            return -1;
     }
     return 0;
-fail:
-    rollout_free(out);
-    return -1;
 }
 
 static int tell_samples(const struct run *r, const struct rollout *x, struct error *err) {
@@ -149,27 +172,28 @@ out:
 }
 
 /* Prompts of a rollout: the next ones in the order of the epochs. */
-static void choose_prompts(struct run *r, uint32_t *units, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t one;
+static uint32_t *choose_prompts(struct run *r, struct error *err) {
+    const uint32_t count = (uint32_t)r->stage->rollout.prompts;
+    uint32_t *units = mem_array(count, sizeof(*units));
+
+    if (units == NULL)
+        error_nomem(err, "rollout");
+    for (uint32_t i = 0, one; units != NULL && i < count; i++)
         units[i] = *order_at(&r->orders[r->main], r->at.rollout * count + i, &one);
-    }
+    return units;
 }
 
 static int next_rollout(struct onpolicy *o, struct error *err) {
     struct run *r = o->run;
     const double began = run_clock();
-    const uint32_t count = (uint32_t)r->stage->rollout.prompts;
-    uint32_t *units = mem_array(count, sizeof(*units));
+    uint32_t *units = choose_prompts(r, err);
     struct rollout x = {0};
     int rc = -1;
 
     if (units == NULL)
-        return error_nomem(err, "rollout");
-    choose_prompts(r, units, count);
+        return -1;
     metrics_clear(&r->rollout_metrics);
-    if (collect(o, &r->data[r->main], units, count, (uint32_t)r->stage->rollout.group, (uint32_t)r->at.rollout, "", &x,
-                &r->rollout_metrics, err) != 0)
+    if (sample(o, units, &x, err) != 0 || judge(o, (uint32_t)r->at.rollout, "", &x, &r->rollout_metrics, err) != 0)
         goto out;
     /* those of a shared trunk came with the samples */
     if (r->trainer.critic != NULL && x.samples.value_old == NULL) {
@@ -179,7 +203,7 @@ static int next_rollout(struct onpolicy *o, struct error *err) {
             goto out;
     }
     describe(&x, "", &r->rollout_metrics);
-    if (tell_samples(r, &x, err) != 0 || prepare(o, &x.samples, count, err) != 0)
+    if (tell_samples(r, &x, err) != 0 || prepare(o, &x.samples, x.prompts, err) != 0)
         goto out;
     samples_free(current(r));
     *current(r) = x.samples;
@@ -193,6 +217,25 @@ out:
     rollout_free(&x);
     free(units);
     return rc;
+}
+
+/* After a resume between sampling and the first step, which goes on from sampling in a run without an end in between:
+ * the same draws again, so that the numbers are the same too. */
+static int sample_again(struct onpolicy *o, struct error *err) {
+    const struct position *at = &o->run->at;
+    struct rollout x = {0};
+    uint32_t *units;
+
+    if (!at->sampled || at->epoch > 0 || at->minibatch > 0 || !goes_on(o))
+        return 0;
+    units = choose_prompts(o->run, err);
+    if (units == NULL || sample(o, units, &x, err) != 0) {
+        free(units);
+        return -1;
+    }
+    free(units);
+    rollout_free(&x);
+    return 0;
 }
 
 /* ---- its steps ---------------------------------------------------------- */
@@ -282,6 +325,7 @@ static int evaluate(struct run *r, struct error *err) {
     const uint32_t count = (uint32_t)r->eval_data.nunits;
     uint32_t *units = mem_array(count, sizeof(*units));
     struct metrics *m = mem_zeros(1, sizeof(*m));
+    struct rollout_request q;
     struct rollout x = {0};
     int rc = -1;
 
@@ -291,7 +335,8 @@ static int evaluate(struct run *r, struct error *err) {
     }
     for (uint32_t i = 0; i < count; i++)
         units[i] = i;
-    if (collect(o, &r->eval_data, units, count, 1, EVAL_STEP, "eval_", &x, m, err) != 0)
+    q = request_of(o, &r->eval_data, units, count, 1, EVAL_STEP);
+    if (rollout_sample(&q, &x, err) != 0 || judge(o, EVAL_STEP, "eval_", &x, m, err) != 0)
         goto out;
     describe(&x, "eval_", m);
     rc = run_report_eval(r, m, false, run_clock() - began, err);
@@ -333,6 +378,8 @@ static int loop(struct onpolicy *o, struct error *err) {
     struct run *r = o->run;
 
     if (r->at.eval_pending && r->at.step < r->total && run_between_steps(r, err) != 0)
+        return run_failed(r, err);
+    if (sample_again(o, err) != 0)
         return run_failed(r, err);
     while (r->at.step < r->total && !r->at.stopped) {
         if (signals_check(err) != 0 || (!r->at.sampled && next_rollout(o, err) != 0))

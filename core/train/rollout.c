@@ -89,7 +89,8 @@ static int sample(const struct rollout_request *q, const struct ids *ids, const 
         .prompts = q->count, .offset = offset, .ids = ids->data, .group = q->group, .max_tokens = q->max_tokens,
         .temperature = q->temperature, .top_p = 1, .eos = eos, .neos = find_eos(q, eos),
         .stop = c->stop.items, .nstop = (uint32_t)c->stop.count, .seed = q->seed, .step = q->step,
-        .values = q->critic, .slots = (uint32_t)c->slots, .progress = on_token, .progress_ctx = &watch};
+        .values = q->critic, .trace = q->trace, .slots = (uint32_t)c->slots, .progress = on_token,
+        .progress_ctx = &watch};
 
     if (generate(q->actor, &g, out, err) != 0)
         return -1;

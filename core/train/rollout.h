@@ -12,6 +12,7 @@
 struct rollout_request {
     struct model *actor;
     struct model *critic;         /* a value head on the actor's trunk, whose values are wanted too; or NULL */
+    struct pass *trace;           /* the actor's, to go on from what it computes here (generate.h); or NULL */
     const struct stage *stage;
     const struct dataset *prompts;
     const uint32_t *units;        /* [count] of the data set */

@@ -106,7 +106,6 @@ void trainer_close(struct trainer *t) {
 }
 
 void trainer_touch(struct trainer *t) {
-    t->values_kept = false;
     model_touch(t->actor);
     if (t->critic != NULL)
         model_touch(t->critic);
@@ -120,7 +119,7 @@ static struct pass_targets targets_of(const struct batch *b, double temperature)
 static int forward_critic(struct trainer *t, struct batch *b, bool keep, struct error *err) {
     struct pass *pass = t->shared ? t->actor_pass : t->critic_pass;
 
-    const bool there = t->shared || (keep && t->values_kept && pass_holds(pass, &b->packed));
+    const bool there = t->shared || (keep && pass_holds(pass, &b->packed));
 
     if (!there && pass_forward(pass, &b->packed, keep, err) != 0)
         return -1;
@@ -153,7 +152,10 @@ static int forward_scores(struct trainer *t, struct batch *b, struct error *err)
 }
 
 int trainer_forward(struct trainer *t, struct batch *b, const struct trainer_forward *how, struct error *err) {
-    if (pass_perturb(t->actor_pass, how->perturb, b->packed.count, err) != 0 ||
+    if (pass_perturb(t->actor_pass, how->perturb, b->packed.count, err) != 0)
+        return -1;
+    /* the first step over a rollout finds there what sampling recorded */
+    if (!(how->keep && pass_holds(t->actor_pass, &b->packed)) &&
         pass_forward(t->actor_pass, &b->packed, how->keep, err) != 0)
         return -1;
     if (how->needs & REIN_NEED_LOGP) {
@@ -263,6 +265,6 @@ int trainer_logprobs(struct pass *pass, const struct samples *s, uint32_t chunk,
 
 int trainer_values(struct trainer *t, const struct samples *s, uint32_t chunk, bool keep, float *out,
                    struct error *err) {
-    t->values_kept = keep && !t->shared && chunk >= s->units;
-    return each_token(t->shared ? t->actor_pass : t->critic_pass, t->critic, s, chunk, t->values_kept, 1, out, err);
+    return each_token(t->shared ? t->actor_pass : t->critic_pass, t->critic, s, chunk,
+                      keep && !t->shared && chunk >= s->units, 1, out, err);
 }

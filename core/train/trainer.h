@@ -18,7 +18,6 @@ struct trainer {
     struct optimizer *optimizer;    /* the actor's, and a sharing critic's head */
     struct optimizer *critic_optimizer; /* of a separate critic, else NULL */
     bool shared;
-    bool values_kept; /* trainer_values kept what the critic's next step goes on from */
 };
 
 /* Opens the models that the stage names and `needs` (REIN_NEED_*) asks for. */

@@ -153,17 +153,6 @@ static void classifier(struct pass *p, struct model *m, const struct rows *r, st
     all_gradients(m, out);
 }
 
-/* To rounding. The gradient of a key's bias is nothing else: softmax does not see it. */
-static void near(const float *a, const float *b, size_t n, const char *what, const char *name) {
-    double most = 0, apart = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        most = fmax(most, fabs((double)a[i]));
-        apart = fmax(apart, fabs((double)a[i] - b[i]));
-    }
-    ck_assert_msg(apart <= 1e-5 * most + 3e-7, "%s: %s is %g apart of %g", what, name, apart, most);
-}
-
 /* _i: a family's golden model. */
 START_TEST(sharing_changes_no_number) {
     const bool score = json_object_get(case_at(_i), "scores") != NULL;
@@ -203,16 +192,16 @@ START_TEST(sharing_changes_no_number) {
             else
                 language_model(p, critic, &r, turn ? &together : &apart);
         }
-        near(apart.logp, together.logp, apart.n, cases[c].what, "logp");
-        near(apart.entropy, together.entropy, apart.n, cases[c].what, "entropy");
-        near(apart.value, together.value, apart.n, cases[c].what, "value");
-        near(apart.last, together.last, score ? r.packed.count : 0, cases[c].what, "score");
+        engine_near(apart.logp, together.logp, apart.n, cases[c].what, "logp");
+        engine_near(apart.entropy, together.entropy, apart.n, cases[c].what, "entropy");
+        engine_near(apart.value, together.value, apart.n, cases[c].what, "value");
+        engine_near(apart.last, together.last, score ? r.packed.count : 0, cases[c].what, "score");
         ck_assert_mem_eq(apart.best, together.best, apart.n * sizeof(int32_t));
         ck_assert_double_eq_tol(apart.loss, together.loss, 1e-5 * fmax(1, fabs(apart.loss)));
         for (size_t i = 0; i < model_params(view); i++) {
             const struct model_param *q = model_param(view, i);
 
-            near(apart.gradients[i], together.gradients[i], (size_t)(q->w.rows * q->w.cols), cases[c].what, q->name);
+            engine_near(apart.gradients[i], together.gradients[i], (size_t)(q->w.rows * q->w.cols), cases[c].what, q->name);
             free(apart.gradients[i]);
             free(together.gradients[i]);
         }
@@ -399,7 +388,7 @@ START_TEST(prompts_that_begin_alike) {
                 const uint32_t at = all.offset[2 * s + c];
 
                 ck_assert_mem_eq(all.ids + at, one.ids, 3 * sizeof(int32_t));
-                near(one.logp, all.logp + at, 3, prompts.rows[s], "logp");
+                engine_near(one.logp, all.logp + at, 3, prompts.rows[s], "logp");
             }
             generation_free(&one);
         }

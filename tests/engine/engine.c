@@ -9,6 +9,7 @@
 #include "plugin/params.h"
 #include "ref/ref.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,7 +305,25 @@ float *engine_tensor_gradient(struct model *m, size_t *index, const char **name,
     return all;
 }
 
+void engine_near(const float *a, const float *b, size_t n, const char *what, const char *name) {
+    double most = 0, apart = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_msg(isfinite(a[i]) && isfinite(b[i]), "%s: %s is not finite", what, name);
+        most = fmax(most, fabs((double)a[i]));
+        apart = fmax(apart, fabs((double)a[i] - b[i]));
+    }
+    ck_assert_msg(apart <= 1e-5 * most + 3e-7, "%s: %s is %g apart of %g", what, name, apart, most);
+}
+
 double engine_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp) {
+    struct error err = {0};
+
+    must(pass_forward(p, batch, d_logp != NULL, &err), &err);
+    return engine_read_logprobs(p, batch, d_logp, logp);
+}
+
+double engine_read_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp) {
     uint32_t n = batch->offset[batch->count], k = 0;
     int32_t *rows = malloc(n * sizeof(*rows) + 1), *targets = malloc(n * sizeof(*targets) + 1);
     float *lp = malloc(n * sizeof(*lp) + 1), *d = malloc(n * sizeof(*d) + 1);
@@ -318,7 +337,6 @@ double engine_logprobs(struct pass *p, const struct packed *batch, const float *
             targets[k++] = batch->ids[i];
         }
     struct pass_targets t = {.n = k, .rows = rows, .targets = targets, .temperature = 1.0};
-    must(pass_forward(p, batch, d_logp != NULL, &err), &err);
     must(pass_logprobs(p, &t, lp, NULL, NULL, &err), &err);
     if (d_logp) {
         must(pass_logprobs_backward(p, &t, d, NULL, &err), &err);

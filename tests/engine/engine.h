@@ -64,5 +64,10 @@ float *engine_tensor_gradient(struct model *m, size_t *index, const char **name,
 /* Sum over rows of d_logp * logp, by log p of each token given those before it; logp has a value per token, the first of
  * each row 0. d_logp (also per token) NULL: forward only. */
 double engine_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp);
+/* The same of what the pass holds already. */
+double engine_read_logprobs(struct pass *p, const struct packed *batch, const float *d_logp, float *logp);
+/* Fails the test where a and b differ by more than rounding. The gradient of a key's bias is nothing else: softmax does not
+ * see it. */
+void engine_near(const float *a, const float *b, size_t n, const char *what, const char *name);
 
 #endif

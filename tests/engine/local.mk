@@ -36,6 +36,12 @@ tests_engine_check_sharing_CPPFLAGS = $(TEST_CPP)
 tests_engine_check_sharing_CFLAGS = $(TEST_CC)
 tests_engine_check_sharing_LDADD = $(TEST_LINK) -lm
 TESTS += tests/engine/check_sharing
+check_PROGRAMS += tests/engine/check_trace
+tests_engine_check_trace_SOURCES = tests/engine/check_trace.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_trace_CPPFLAGS = $(TEST_CPP)
+tests_engine_check_trace_CFLAGS = $(TEST_CC)
+tests_engine_check_trace_LDADD = $(TEST_LINK) -lm
+TESTS += tests/engine/check_trace
 check_PROGRAMS += tests/engine/check_workspace
 tests_engine_check_workspace_SOURCES = tests/engine/check_workspace.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
 tests_engine_check_workspace_CPPFLAGS = $(TEST_CPP)
@@ -51,8 +57,8 @@ TESTS += tests/engine/commands.sh tests/engine/cpu_blas.sh
 EXTRA_DIST += tests/peer/memory_estimate.py
 EXTRA_DIST += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh tests/engine/cpu_blas_memory.sh
 TESTS += tests/engine/cpu_blas_families.sh tests/engine/cpu_blas_pitfalls.sh tests/engine/cpu_blas_memory.sh
-EXTRA_DIST += tests/engine/cpu_blas_sharing.sh
-TESTS += tests/engine/cpu_blas_sharing.sh
+EXTRA_DIST += tests/engine/cpu_blas_sharing.sh tests/engine/cpu_blas_trace.sh
+TESTS += tests/engine/cpu_blas_sharing.sh tests/engine/cpu_blas_trace.sh
 # adapters
 if HAVE_CHECK
 check_PROGRAMS += tests/engine/check_lora

@@ -120,6 +120,39 @@ START_TEST(a_stopped_ppo_goes_on_with_the_same_bits) {
 }
 END_TEST
 
+/* A first step over the whole rollout goes on from what sampling computed, on a backend whose rounding depends on how many
+ * rows it sees: stopped in between, a run has to sample again. */
+START_TEST(a_ppo_stopped_before_its_step_goes_on_with_the_same_bits) {
+    static const char whole_rollouts[] =
+        "algorithm: {use: ppo}\nreference: 'yes'\ncritic: separate\ndata: {train: %1$s}\n"
+        "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-m]'}]\n"
+        "rollout: {prompts: 4, group: 2, max_tokens: 4, temperature: 1.0}\n"
+        "train: {steps: 4, epochs: 2, lr: 1.0e-2}\ncheckpoint: {every: %2$d, keep: 2}\n";
+    struct fixture whole;
+    double difference[8];
+    uint64_t calls, last;
+
+    if (harness_use(&h, "cpu-blas") != 0) {
+        printf("# SKIP cpu-blas was not built\n");
+        return;
+    }
+    open_ok(&whole, "rollouts-whole", whole_rollouts, h.prompts, 0);
+    h.calls = &calls;
+    run_ok(&whole, false);
+    last = calls;
+    ck_assert_uint_eq(fixture_metric(&whole, "sampling/sampling_logp_difference/max", difference, 8), 2);
+    ck_assert_uint_gt(last, 40); /* tokens of two rollouts, and four steps */
+    for (uint64_t call = 1; call <= last; call++)
+        stop_and_resume("rollouts-stop", whole_rollouts, h.prompts, &whole, 0, call);
+    fixture_close(&whole);
+}
+END_TEST
+
+static void back_to_ref(void) {
+    h.calls = NULL;
+    ck_assert_int_eq(harness_use(&h, "ref"), 0);
+}
+
 /* Weights in bfloat16: a checkpoint holds their masters, which they follow from the first pass on. */
 START_TEST(narrow_weights_go_on_with_the_same_bits) {
     struct fixture whole, wide;
@@ -412,7 +445,7 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("resume");
-    TCase *tc = tcase_create("resume");
+    TCase *tc = tcase_create("resume"), *threads = tcase_create("threads"); /* last: no test that forks may come after it */
     int rc;
 
     if (harness_open(&h) != 0)
@@ -432,6 +465,10 @@ int main(void) {
     tcase_add_test(tc, a_file_size_limit_is_an_error_and_not_a_death);
     tcase_add_test(tc, signals_set_a_flag_and_a_second_interrupt_kills);
     suite_add_tcase(suite, tc);
+    tcase_set_timeout(threads, 300);
+    tcase_add_checked_fixture(threads, NULL, back_to_ref);
+    tcase_add_test(threads, a_ppo_stopped_before_its_step_goes_on_with_the_same_bits);
+    suite_add_tcase(suite, threads);
     rc = tap_run(suite);
     harness_close(&h);
     return rc;

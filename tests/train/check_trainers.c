@@ -436,7 +436,6 @@ static void run_ppo(const json_t *golden, const json_t *c, const char *options, 
     open_policy(&p, golden, "ppo", yaml, 1e-2);
     make_rollout(golden, 1, json_object_get(golden, "scores"), &p.samples);
     ask_models(&p, c);
-    ck_assert_int_eq(p.trainer.values_kept, micro >= p.samples.units);
     prepare(&p);
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
         compare_number(metric(&p.metrics, once[i]), golden_number(metrics, once[i]), 1, METRIC, &p.worst.metrics, "%s",
@@ -445,7 +444,6 @@ static void run_ppo(const json_t *golden, const json_t *c, const char *options, 
         const json_t *gradients = json_array_get(json_object_get(c, "gradients"), i);
 
         one_step(&p, &step, &result);
-        ck_assert(!p.trainer.values_kept);
         compare_number(result.loss, json_number_value(json_array_get(losses, i)), 1, METRIC, &p.worst.metrics,
                        "step %zu: loss", i + 1);
         compare_gradients(p.trainer.actor, "policy.", gradients, 1, METRIC, &p.worst);

@@ -43,9 +43,27 @@ static int copy_tokenizer(const struct harness *h, const char *name, struct erro
     return file_copy(from, to, err);
 }
 
+int harness_use(struct harness *h, const char *backend) {
+    const struct module *module = registry_find(h->registry, REIN_KIND_BACKEND, backend, NULL);
+    struct arena arena = {0}; /* open() takes what it needs of the config */
+    struct backend *b = NULL;
+    struct params table;
+    const void *bound;
+
+    if (module == NULL)
+        return -1;
+    table = params_of(module->plugin);
+    bound = params_bind(&table, NULL, NULL, &arena, NULL);
+    if ((bound != NULL || table.config_size == 0) && backend_open(module->plugin, bound, NULL, &b, NULL) == 0) {
+        backend_close(h->backend);
+        h->backend = b;
+    }
+    arena_free(&arena);
+    return b != NULL ? 0 : -1;
+}
+
 int harness_open(struct harness *h) {
     struct error err = {0};
-    const struct module *module;
 
     *h = (struct harness){.folder = "/tmp/rein-train-XXXXXX"};
     log_set_level(getenv("REIN_TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
@@ -58,9 +76,9 @@ int harness_open(struct harness *h) {
     harness_file(h, "model/config.json", config);
     if (registry_create(BUILD_DIR "/modules", &h->registry, &err) != 0)
         goto fail;
-    module = registry_find(h->registry, REIN_KIND_BACKEND, "ref", &err);
-    if (module != NULL && backend_open(module->plugin, NULL, NULL, &h->backend, &err) == 0)
+    if (harness_use(h, "ref") == 0)
         return 0;
+    snprintf(err.text, sizeof(err.text), "no backend");
 fail:
     fprintf(stderr, "%s\n", err.text);
     harness_close(h);
@@ -300,6 +318,8 @@ int fixture_run(const struct harness *h, struct fixture *f, uint64_t seed, bool 
     if (record_open(&t.files, err) != 0)
         return -1;
     rc = stage_run(&f->stage, &env, err);
+    if (h->calls != NULL)
+        *h->calls = t.calls;
     record_close(&t.files);
     signals_raise(false);
     return rc;

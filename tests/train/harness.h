@@ -19,8 +19,10 @@ struct harness {
     uint64_t stop_step;     /* a signal comes right after this step's metrics; 0: none */
     uint64_t *allocations;  /* [steps] how often the backend was asked for memory until the end of each; or NULL */
     uint64_t stop_progress; /* or at this call of the sink's progress(), counting from 1 */
+    uint64_t *calls;        /* how many of them the last run made; or NULL */
 };
-int harness_open(struct harness *h); /* 0, or -1 with a message on stderr */
+int harness_open(struct harness *h); /* 0, or -1 with a message on stderr. On ref */
+int harness_use(struct harness *h, const char *backend); /* from now on another one; -1 where it was not built */
 void harness_data(struct harness *h);
 void harness_close(struct harness *h);
 /* Writes <folder>/name and returns its path (a static buffer). */
