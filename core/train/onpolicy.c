@@ -58,10 +58,9 @@ static void describe(const struct rollout *x, const char *prefix, struct metrics
     metrics_add(m, prefix, "objective/scores", REIN_METRIC_MEAN, rewards, unmasked);
 }
 
-/* Is the first step after sampling over the whole rollout at once, as the policy sampled it? Then it goes on from
- * there. */
+/* Is the first step after sampling over the whole rollout at once? Then it goes on from there: a policy has no dropout. */
 static bool goes_on(const struct onpolicy *o) {
-    return o->minibatch == o->rows && o->run->micro >= o->rows && !stage_draws_apart(o->run->stage);
+    return o->minibatch == o->rows && o->run->micro >= o->rows;
 }
 
 static struct rollout_request request_of(const struct onpolicy *o, const struct dataset *prompts, const uint32_t *units,

@@ -83,6 +83,13 @@ static int measure(struct bench *b, const struct room_plan *p, const struct samp
     return 0;
 }
 
+/* Rows under dropout draw apart. */
+static bool draws_apart(const struct stage *s) {
+    const struct lora_options *lora = s->model.source.lora;
+
+    return s->model.dropout > 0 || (lora && lora->dropout > 0);
+}
+
 int room_of_samples(const struct room_plan *p, const struct samples *s, struct order *order, struct stage_extent *out,
                     struct error *err) {
     struct bench b = {0};
@@ -94,7 +101,7 @@ int room_of_samples(const struct room_plan *p, const struct samples *s, struct o
         uint32_t count;
         const uint32_t *units = order_at(order, step, &count);
 
-        rc = measure(&b, p, s, units, count, !stage_draws_apart(p->stage), &out->trained, err);
+        rc = measure(&b, p, s, units, count, !draws_apart(p->stage), &out->trained, err);
     }
     bench_free(&b);
     return rc;

@@ -105,12 +105,6 @@ bool stage_keeps_reference(const struct stage *s) {
     return false;
 }
 
-bool stage_draws_apart(const struct stage *s) {
-    const struct lora_options *lora = s->model.source.lora;
-
-    return s->model.dropout > 0 || (lora != NULL && lora->dropout > 0);
-}
-
 bool stage_done(const struct stage *s) {
     char *path = file_join(s->output, "model/config.json");
     const bool done = path != NULL && file_exists(path);

@@ -143,8 +143,6 @@ struct stage_env {
 int stage_run(struct stage *s, const struct stage_env *env, struct error *err);
 /* Is the reference asked after every rollout? If not, only once at the start, about the data; then it is let go. */
 bool stage_keeps_reference(const struct stage *s);
-/* Dropout while it trains, of the model or of its adapter: rows draw apart, and not as in sampling. */
-bool stage_draws_apart(const struct stage *s);
 /* True when <output>/model is complete: a resumed run skips the stage. */
 bool stage_done(const struct stage *s);
 /* A micro-batch at its largest: rows that the model computes (what sequences begin with alike counts once), tokens that it
