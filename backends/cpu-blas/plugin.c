@@ -175,18 +175,39 @@ static void cpu_free(void *dev, void *ptr) {
         d->host->free(d->host->ctx, ptr);
 }
 
+/* Memory that is touched for the first time is cleared by the kernel, a thread at a time: pieces share that out too. */
+enum { TRANSFER = 1 << 20 };
+
+struct transfer {
+    char *to;
+    const char *from;
+    uint8_t byte;
+};
+
+static void run_copy(void *ctx, int64_t begin, int64_t end) {
+    const struct transfer *t = ctx;
+
+    memcpy(t->to + begin, t->from + begin, (size_t)(end - begin));
+}
+
 static rein_status cpu_copy(void *dev, void *dst, const void *src, size_t bytes, uint32_t direction) {
-    (void)dev;
+    struct transfer t = {.to = dst, .from = src};
+
     (void)direction;
-    if (bytes)
-        memmove(dst, src, bytes);
+    parallel_ranges(dev, (int64_t)bytes, TRANSFER, run_copy, &t);
     return REIN_OK;
 }
 
+static void run_fill(void *ctx, int64_t begin, int64_t end) {
+    const struct transfer *t = ctx;
+
+    memset(t->to + begin, t->byte, (size_t)(end - begin));
+}
+
 static rein_status cpu_fill(void *dev, void *ptr, uint8_t byte, size_t bytes) {
-    (void)dev;
-    if (bytes)
-        memset(ptr, byte, bytes);
+    struct transfer t = {.to = ptr, .byte = byte};
+
+    parallel_ranges(dev, (int64_t)bytes, TRANSFER, run_fill, &t);
     return REIN_OK;
 }
 

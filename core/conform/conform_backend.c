@@ -57,6 +57,35 @@ static void check_life(const struct rein_backend_ops *ops, const void *config) {
     conform_host_quiet(false);
 }
 
+/* So much at a time that threads may share it, from odd places and with odd ends. */
+static void check_large(const struct rein_backend_ops *ops, const void *config) {
+    enum { BYTES = (5 << 19) + 77, FROM = 13, FILLED = (3 << 19) + 5 };
+    const struct rein_open how = {.size = sizeof(how), .threads = 3};
+    unsigned char *there = malloc(BYTES), *back = malloc(BYTES);
+    void *dev = NULL, *p = NULL, *q = NULL;
+    size_t wrong = 0;
+    bool fine = there && back && ops->open(conform_host(), config, &how, &dev) == REIN_OK;
+
+    for (size_t i = 0; fine && i < BYTES; i++)
+        there[i] = (unsigned char)(i * 2654435761u >> 13);
+    fine = fine && ops->alloc(dev, BYTES, &p) == REIN_OK && ops->alloc(dev, BYTES, &q) == REIN_OK &&
+           ops->copy(dev, p, there, BYTES, REIN_COPY_TO_DEVICE) == REIN_OK &&
+           ops->fill(dev, q, 0x5a, BYTES) == REIN_OK &&
+           ops->copy(dev, (char *)q + FROM, (char *)p + FROM, BYTES - 2 * FROM, REIN_COPY_ON_DEVICE) == REIN_OK &&
+           ops->fill(dev, (char *)q + FROM, 7, FILLED) == REIN_OK &&
+           ops->copy(dev, back, q, BYTES, REIN_COPY_FROM_DEVICE) == REIN_OK && ops->sync(dev) == REIN_OK;
+    for (size_t i = 0; fine && i < BYTES; i++)
+        wrong += back[i] != (i < FROM || i >= BYTES - FROM ? 0x5a : i < FROM + FILLED ? 7 : there[i]);
+    conform_ok(fine && wrong == 0, "the same with %d bytes", (int)BYTES);
+    if (dev) {
+        ops->free(dev, p);
+        ops->free(dev, q);
+        ops->close(dev);
+    }
+    free(there);
+    free(back);
+}
+
 /* Every allocation of open fails once: a status, and nothing kept. */
 static void check_no_memory(const struct rein_backend_ops *ops, const void *config) {
     struct rein_open how = {.size = sizeof(how), .threads = 1};
@@ -166,6 +195,7 @@ int conform_backend(const struct rein_plugin *plugin, const char *path) {
     if (plugin != &ref_plugin && !conform_only())
         conform_module(path);
     check_life(ops, config);
+    check_large(ops, config);
     check_no_memory(ops, config);
     check_slots(ops);
     if (plugin == &ref_plugin && !conform_only())

@@ -351,6 +351,7 @@ struct rein_backend_ops {
     /* 64-byte aligned; at least `bytes`. [instance], like all below */
     rein_status (*alloc)(void *dev, size_t bytes, void **ptr);
     void (*free)(void *dev, void *ptr);
+    /* dst and src do not overlap */
     rein_status (*copy)(void *dev, void *dst, const void *src, size_t bytes, uint32_t direction);
     rein_status (*fill)(void *dev, void *ptr, uint8_t byte, size_t bytes);
     rein_status (*sync)(void *dev);
