@@ -168,7 +168,7 @@ static int spread_keys(struct pass *p, struct error *err) {
 
 void pass_recompute(struct pass *p, bool on) {
     if (p->recompute != on)
-        p->kept_rows = 0; /* there may be room for other arrays */
+        p->planned = 0; /* the room is for other arrays */
     p->recompute = on;
 }
 
@@ -192,17 +192,15 @@ static int reserve_kept(struct pass *p, uint64_t n, enum keep keep, struct error
         return 0;
     backend_free(p->trunk->backend, p->kept);
     p->kept_bytes = 0;
-    p->kept_rows = 0;
     p->kept = backend_alloc(p->trunk->backend, (size_t)need.kept, 1, err);
     if (!p->kept)
         return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
     p->kept_bytes = (size_t)need.kept;
-    p->kept_rows = n;
     return 0;
 }
 
-uint64_t pass_kept_rows(const struct pass *p) {
-    return kept_by(p, true) == KEEP_ALL ? p->kept_rows : 0;
+uint64_t pass_planned(const struct pass *p) {
+    return kept_by(p, true) == KEEP_ALL ? p->planned : 0;
 }
 
 int pass_lay_out(struct pass *p, enum keep keep, struct error *err) {
@@ -228,7 +226,10 @@ int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err
         (size->targets && rows_reserve(p, &p->head, size->targets, 1, err)) ||
         (size->scores && rows_reserve(p, &p->score, size->scores, size->heads, err)))
         return -1;
-    return backend_scratch(p->trunk->backend, (size_t)scratch, p, err) ? 0 : -1;
+    if (!backend_scratch(p->trunk->backend, (size_t)scratch, p, err))
+        return -1;
+    p->planned = size->kept > p->planned ? size->kept : p->planned;
+    return 0;
 }
 
 /* A number that changes with any weight that a pass goes through. */
@@ -251,6 +252,8 @@ int pass_ready(struct pass *p, struct error *err) {
     if (backend_sync(t->backend, err))
         return -1;
     p->forward = true;
+    p->reached = false;
+    p->targets = 0;
     p->weights = weights_of(p);
     return 0;
 }
@@ -260,7 +263,6 @@ int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct e
     struct trunk *t = p->trunk;
 
     p->forward = false;
-    p->targets = 0;
     if (check_batch(t, batch, err) || pass_take_batch(p, batch, err) || spread_keys(p, err) ||
         reserve_kept(p, (uint64_t)p->flow.n, how, err) || pass_lay_out(p, how, err) ||
         adapted_forward(t, p->lora, &p->work, &p->flow, err))
@@ -278,7 +280,7 @@ static bool has_kept(const struct pass *p) {
 }
 
 bool pass_holds(const struct pass *p, const struct packed *batch) {
-    return has_kept(p) && !p->flow.perturb && !perturbed(p) && p->weights == weights_of(p) &&
+    return has_kept(p) && !p->reached && !p->flow.perturb && !perturbed(p) && p->weights == weights_of(p) &&
            packing_is_of(&p->packing, batch);
 }
 
@@ -323,6 +325,7 @@ static int scatter(struct pass *p, struct rows *r, uint32_t n, struct error *err
     struct backend *b = p->trunk->backend;
     int64_t h = p->trunk->config.hidden;
 
+    p->reached = true;
     for (uint32_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && p->read[end] > p->read[end - 1];)
             end++;

@@ -27,8 +27,10 @@ struct pass {
     struct acts *layers;
     void *kept;
     size_t kept_bytes;
-    uint64_t kept_rows;   /* that it was made for */
+    uint64_t
+        planned; /* rows that pass_reserve made it for; what grows beyond is another run's to repeat, and not counted */
     bool forward;         /* there was one, and no backward pass since */
+    bool reached;         /* by a gradient since then */
     uint64_t weights;     /* those that it went through: see pass_holds */
     bool recompute;       /* keep layers' inputs only */
     bool entropy;         /* the last pass_logprobs computed it */
@@ -45,8 +47,8 @@ struct pass {
     struct rows head, score; /* apart, since lse and entropy wait for the backward pass */
 };
 
-/* Rows that there is room for when all of their activations are kept; 0 where they are not to be. */
-uint64_t pass_kept_rows(const struct pass *p);
+/* Rows that pass_reserve made room for when all of their activations are kept; 0 where they are not to be. */
+uint64_t pass_planned(const struct pass *p);
 /* What p->flow is from now on: these sequences. */
 int pass_take_batch(struct pass *p, const struct packed *batch, struct error *err);
 /* Arrays for the rows of p->flow, in scratch that this pass now holds. */

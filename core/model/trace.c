@@ -13,7 +13,7 @@ void trace_free(struct trace *r) {
 }
 
 int trace_open(struct trace *r, struct pass *p, size_t prompts, size_t drawn, struct error *err) {
-    *r = (struct trace){.room = pass_kept_rows(p)};
+    *r = (struct trace){.room = pass_planned(p)};
     if (r->room == 0)
         return 0;
     r->prompt = mem_array(prompts, sizeof(*r->prompt));
@@ -113,6 +113,8 @@ int trace_close(struct trace *r, const struct packed *batch, const int32_t *rows
         error_nomem(err, "activations of sampling");
     else if (pass_lay_out(p, KEEP_ALL, err) == 0 && put_in_order(r, from, arrays, arrays + count, err) == 0)
         rc = pass_ready(p, err);
+    if (rc)
+        backend_sync(p->trunk->backend, NULL); /* calls before the one that failed may read `from` still */
     free(from);
     free(arrays);
     return rc;

@@ -126,10 +126,10 @@ uint64_t work_widest(const struct model_config *m) {
     return (uint64_t)m->intermediate > most ? (uint64_t)m->intermediate : most;
 }
 
-/* dx comes last and has room for any array: see trace.c. */
-static void carve_kept(struct carver *c, const struct model_config *m, struct work *w) {
+/* dx comes last. Where all is kept it has room for any array: see trace.c. */
+static void carve_kept(struct carver *c, const struct model_config *m, enum keep keep, struct work *w) {
     carve_last(c, m, w);
-    carve(c, &w->dx, work_widest(m));
+    carve(c, &w->dx, keep == KEEP_ALL ? work_widest(m) : (uint64_t)m->hidden);
 }
 
 void work_lay_out(struct work *w, const struct model_config *m, uint64_t n, enum keep keep, float *kept,
@@ -157,7 +157,7 @@ void work_lay_out_part(struct work *w, const struct model_config *m, const struc
             carve_inside(&stay, m, &layers[i]);
     }
     if (keep != KEEP_NOTHING)
-        carve_kept(&stay, m, w);
+        carve_kept(&stay, m, keep, w);
 }
 
 size_t work_kept_arrays(const struct model_config *m, uint64_t n, float *kept, struct work_array *out) {
@@ -193,7 +193,7 @@ struct work_bytes work_bytes(const struct model_config *m, uint64_t n, enum keep
     carve_inside(keep == KEEP_ALL ? &stay : &pass, m, &one);
     if (__builtin_mul_overflow(stay.used, (uint64_t)m->layers, &stay.used))
         stay.used = UINT64_MAX;
-    carve_kept(&stay, m, &w);
+    carve_kept(&stay, m, keep, &w);
     return (struct work_bytes){in_bytes(stay.used), in_bytes(pass.used)};
 }
 

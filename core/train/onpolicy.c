@@ -58,9 +58,12 @@ static void describe(const struct rollout *x, const char *prefix, struct metrics
     metrics_add(m, prefix, "objective/scores", REIN_METRIC_MEAN, rewards, unmasked);
 }
 
-/* Is the first step after sampling over the whole rollout at once? Then it goes on from there: a policy has no dropout. */
+/* Is the first thing after sampling that the policy runs a step over the whole rollout at once? Then it goes on from
+ * there: a policy has no dropout. */
 static bool goes_on(const struct onpolicy *o) {
-    return o->minibatch == o->rows && o->run->micro >= o->rows;
+    const struct run *r = o->run;
+
+    return o->minibatch == o->rows && r->micro >= o->rows && r->main == 0 && !r->stage->model.checkpointing;
 }
 
 static struct rollout_request request_of(const struct onpolicy *o, const struct dataset *prompts, const uint32_t *units,

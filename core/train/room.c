@@ -133,25 +133,37 @@ static uint32_t meeting(const struct room_plan *p, uint64_t all, uint32_t rows) 
     return (uint32_t)(n < (uint64_t)s->rollout.prompts ? n : (uint64_t)s->rollout.prompts);
 }
 
-/* Rows of all prompts as they are packed: prompts may begin alike, and short ones are not shared. */
+/* Rows of all prompts when each of them is computed once, but for those that are too short to be shared. */
+static uint64_t rows_at_most(const struct prompts *q) {
+    uint64_t rows = 0;
+
+    for (uint32_t i = 0; i < q->count; i++)
+        rows += (uint64_t)q->length[i] * (q->length[i] < PASS_SHARE_LEAST ? q->group : 1);
+    return rows;
+}
+
+/* As they are packed, each with its completions, which part at once: prompts may begin alike, but what a group shares
+ * goes before. */
 static int rows_of_all(struct bench *b, const struct prompts *q, uint64_t *rows, struct error *err) {
-    uint64_t copies = 0;
+    const size_t count = (size_t)q->count * q->group;
     uint32_t end = 0;
 
-    if (mem_grow((void **)&b->offset, &b->offset_capacity, (size_t)q->count + 1, sizeof(*b->offset)) != 0 ||
-        mem_grow((void **)&b->ids, &b->ids_capacity, (size_t)q->count * q->data->longest, sizeof(*b->ids)) != 0)
+    if (mem_grow((void **)&b->offset, &b->offset_capacity, count + 1, sizeof(*b->offset)) != 0 ||
+        mem_grow((void **)&b->ids, &b->ids_capacity, count * ((size_t)q->data->longest + 1), sizeof(*b->ids)) != 0)
         return error_nomem(err, "batches");
-    for (uint32_t i = 0; i < q->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t prompt = i / q->group;
+
         b->offset[i] = end;
-        memcpy(b->ids + end, q->data->rows[q->data->units[q->units[i]].first].ids, q->length[i] * sizeof(*b->ids));
-        end += q->length[i];
-        if (q->length[i] < PASS_SHARE_LEAST)
-            copies += (uint64_t)q->length[i] * (q->group - 1);
+        memcpy(b->ids + end, q->data->rows[q->data->units[q->units[prompt]].first].ids,
+               q->length[prompt] * sizeof(*b->ids));
+        end += q->length[prompt];
+        b->ids[end++] = -1 - (int32_t)i; /* no other row's */
     }
-    b->offset[q->count] = end;
-    if (packing_make(&b->packing, &(struct packed){q->count, b->offset, b->ids}, PASS_SHARE_LEAST, err) != 0)
+    b->offset[count] = end;
+    if (packing_make(&b->packing, &(struct packed){(uint32_t)count, b->offset, b->ids}, PASS_SHARE_LEAST, err) != 0)
         return -1;
-    *rows = (uint64_t)b->packing.n + copies;
+    *rows = (uint64_t)b->packing.n - count;
     return 0;
 }
 
@@ -171,16 +183,18 @@ static uint64_t rows_of_some(const struct prompts *q) {
 
 static int measure_rollout(struct bench *b, const struct room_plan *p, struct prompts *q, struct stage_extent *out,
                            struct error *err) {
+    const uint64_t drawn = (uint64_t)q->count * q->group * p->max_tokens;
     struct stage_load x = {.tokens = (uint64_t)q->rows * p->max_tokens, .sequences = q->rows};
-    uint64_t all = 0;
+    uint64_t all;
 
     for (uint32_t i = 0; i < q->count; i++)
         q->length[i] = q->data->rows[q->data->units[q->units[i]].first].length;
-    if (rows_of_all(b, q, &all, err) != 0)
+    all = rows_at_most(q);
+    if (all + drawn > out->rollout && rows_of_all(b, q, &all, err) != 0) /* else another rollout is larger */
         return -1;
     x.rows = x.tokens + (q->rows == q->count * q->group ? all : rows_of_some(q));
     widen(&out->trained, &x);
-    all += (uint64_t)q->count * q->group * p->max_tokens;
+    all += drawn;
     out->rollout = all > out->rollout ? all : out->rollout;
     return 0;
 }

@@ -2,7 +2,7 @@
 # For scripts that hold a device to what the CPU does: read with `.`, top_builddir set.
 
 # check programs of the engine that run on any backend (REIN_TEST_BACKEND)
-engine_checks="check_engine check_families check_lora check_memory check_pitfalls check_sharing"
+engine_checks="check_engine check_families check_lora check_memory check_pitfalls check_sharing check_trace"
 
 # why_not NAME: why this backend cannot run here; nothing when it can
 why_not() {

@@ -32,7 +32,7 @@ cat >>p.yaml <<YAML
     rewards: [{use: rule, kind: regex, pattern: 'o[uf]'}]
     data: {train: $demo/data/prompts.jsonl}
     rollout: {prompts: 16, max_tokens: 8}
-    train: {steps: 4, lr: 1.0e-3}
+    train: {steps: 4, lr: 1.0e-3, micro_batch: 8} # a step in one piece would go on from sampling's own states
     checkpoint: {every: 3}
 YAML
 run run p.yaml

@@ -25,9 +25,16 @@ static const struct way {
     uint32_t slots, eos;
     double temperature;
     bool lora;
+    uint32_t share; /* pass_share */
 } ways[] = {
-    {"all at once", 0, 0, 1, false}, {"that end apart", 0, 14, 0.8, false},        {"few slots", 4, 14, 1.3, false},
-    {"one slot", 1, 8, 1, false},    {"greedy, alike to the end", 0, 0, 0, false}, {"an adapter", 5, 10, 1, true},
+    {"all at once", 0, 0, 1, false, PASS_SHARE_LEAST},
+    {"that end apart", 0, 14, 0.8, false, PASS_SHARE_LEAST},
+    {"few slots", 4, 14, 1.3, false, PASS_SHARE_LEAST},
+    {"one slot", 1, 8, 1, false, PASS_SHARE_LEAST},
+    {"greedy, alike to the end", 0, 0, 0, false, PASS_SHARE_LEAST},
+    {"an adapter", 5, 10, 1, true, PASS_SHARE_LEAST},
+    {"a pass that shares nothing", 0, 14, 1, false, 0},
+    {"a pass that shares all it can", 2, 12, 1, false, 1},
 };
 enum { WAYS = sizeof(ways) / sizeof(*ways) };
 
@@ -113,39 +120,64 @@ static float **gradients(struct model *m) {
     return out;
 }
 
-/* Sampling with a record, and a forward pass after it, over the same rollout. */
-static void compare(struct model *m, const struct way *way) {
-    static struct rollout r;
-    float logp[2][MOST], d_logp[MOST], **gradient[2];
-    struct pass *p;
+/* How many rows a pass computes of the rollout, and how many sampling does at most. */
+static uint64_t rows_of(const struct rollout *r, uint32_t share, uint64_t *sampled) {
+    struct packing k = {0};
+    uint64_t n;
 
-    must(pass_create(m, &p, &err), &err);
-    must(pass_reserve(p, &(struct pass_size){.kept = MOST}, &err), &err);
-    /* nothing that sampling does not write may be read: all of it is NaN */
-    must(backend_check(engine_backend(),
-                       engine_backend()->ops->fill(engine_backend()->dev, p->kept, 0xff, p->kept_bytes), "fill", &err),
-         &err);
-    sample(m, p, way, &r);
-    ck_assert_msg(pass_holds(p, &r.packed), "%s", way->what);
-    for (uint32_t i = 0; i < r.offset[r.packed.count]; i++)
+    must(packing_make(&k, &r->packed, share, &err), &err);
+    n = (uint64_t)k.n;
+    packing_free(&k);
+    *sampled = r->prompt_offset[PROMPTS] + r->drawn.offset[r->drawn.count] - r->drawn.count;
+    return n;
+}
+
+/* The numbers of the rollout that p holds are those of a forward pass over it. */
+static void compare(struct model *m, struct pass *p, const struct rollout *r, const char *what) {
+    const uint32_t n = r->offset[r->packed.count];
+    float logp[2][MOST], d_logp[MOST], **gradient[2];
+
+    for (uint32_t i = 0; i < n; i++)
         d_logp[i] = (float)(i * 5 % 9) / 8 - 0.4f;
     for (int turn = 0; turn < 2; turn++) {
         must(model_zero_grad(m, &err), &err);
-        (turn ? engine_logprobs : engine_read_logprobs)(p, &r.packed, d_logp, logp[turn]);
+        (turn ? engine_logprobs : engine_read_logprobs)(p, &r->packed, d_logp, logp[turn]);
         gradient[turn] = gradients(m);
-        ck_assert(!pass_holds(p, &r.packed));
+        ck_assert(!pass_holds(p, &r->packed));
     }
-    engine_near(logp[1], logp[0], r.offset[r.packed.count], way->what, "logp");
+    engine_near(logp[1], logp[0], n, what, "logp");
     for (size_t i = 0; i < model_params(m); i++) {
         const struct model_param *q = model_param(m, i);
 
         if (q->grad)
-            engine_near(gradient[1][i], gradient[0][i], (size_t)(q->w.rows * q->w.cols), way->what, q->name);
+            engine_near(gradient[1][i], gradient[0][i], (size_t)(q->w.rows * q->w.cols), what, q->name);
         free(gradient[0][i]);
         free(gradient[1][i]);
     }
     free(gradient[0]);
     free(gradient[1]);
+}
+
+/* With room for so many rows; 0: for as many as will do. */
+static void record(struct model *m, const struct way *way, uint64_t room) {
+    const struct backend *b = engine_backend();
+    static struct rollout r;
+    uint64_t needed, sampled;
+    struct pass *p;
+
+    sample(m, NULL, way, &r);
+    needed = rows_of(&r, way->share, &sampled);
+    generation_free(&r.drawn);
+    room = room ? room : needed > sampled ? needed : sampled;
+    must(pass_create(m, &p, &err), &err);
+    pass_share(p, way->share);
+    must(pass_reserve(p, &(struct pass_size){.kept = room}, &err), &err);
+    /* nothing that sampling does not write may be read: all of it is NaN */
+    must(backend_check(engine_backend(), b->ops->fill(b->dev, p->kept, 0xff, p->kept_bytes), "fill", &err), &err);
+    sample(m, p, way, &r);
+    ck_assert_msg(pass_holds(p, &r.packed) == (room >= needed), "%s: %d rows of %d", way->what, (int)needed, (int)room);
+    if (room >= needed)
+        compare(m, p, &r, way->what);
     generation_free(&r.drawn);
     pass_free(p);
 }
@@ -156,7 +188,10 @@ START_TEST(sampling_is_a_forward_pass) {
         char *folder;
         struct model *m = open_case(_i, ways[w].lora, true, &folder);
 
-        compare(m, &ways[w]);
+        record(m, &ways[w], MOST);
+        record(m, &ways[w], 0);
+        if (ways[w].share == 0) /* sampling computes fewer */
+            record(m, &ways[w], 200);
         model_close(m);
         engine_remove(folder);
     }
@@ -169,9 +204,14 @@ START_TEST(nothing_is_recorded) {
     static struct rollout plain, r;
     static const struct {
         uint64_t kept;
-        bool trains, recompute, no_longer;
-    } how[] = {{0, true, false, false},     {4, true, false, false},   {40, true, false, false},
-               {MOST, false, false, false}, {MOST, true, true, false}, {MOST, true, true, true}};
+        bool trains, recompute, no_longer, grows;
+    } how[] = {{.kept = 0, .trains = true},
+               {.kept = 4, .trains = true},
+               {.kept = 40, .trains = true},
+               {.kept = 4, .trains = true, .grows = true},
+               {.kept = MOST},
+               {.kept = MOST, .trains = true, .recompute = true},
+               {.kept = MOST, .trains = true, .recompute = true, .no_longer = true}};
 
     for (size_t i = 0; i < sizeof(how) / sizeof(*how); i++) {
         char *folder;
@@ -181,6 +221,11 @@ START_TEST(nothing_is_recorded) {
         must(pass_create(m, &p, &err), &err);
         pass_recompute(p, how[i].recompute);
         must(pass_reserve(p, &(struct pass_size){.kept = how[i].kept}, &err), &err);
+        if (how[i].grows) { /* room that a process came by is not there again after a resume */
+            sample(m, NULL, &ways[1], &plain);
+            must(pass_forward(p, &plain.packed, true, &err), &err);
+            generation_free(&plain.drawn);
+        }
         if (how[i].no_longer)
             pass_recompute(p, false);
         sample(m, NULL, &ways[1], &plain);
@@ -207,6 +252,9 @@ START_TEST(what_a_pass_holds) {
     } drawn[] = {
         {REIN_SITE_ALL, false}, {PASS_SITE_ADAPTER, false}, {REIN_SITE_EMBEDDING, false}, {REIN_SITE_HEAD, true}};
     const uint32_t sequences = PROMPTS * GROUP;
+    const int32_t row = 4, target = 7;
+    const struct pass_targets one = {.n = 1, .rows = &row, .targets = &target, .temperature = 1};
+    float logp[1];
     char *folder;
     struct model *m = open_case(0, true, true, &folder);
     struct packed fewer;
@@ -236,6 +284,11 @@ START_TEST(what_a_pass_holds) {
     }
     model_touch(m); /* the adapter */
     ck_assert(!pass_holds(p, &r.packed));
+    must(pass_forward(p, &r.packed, true, &err), &err);
+    must(pass_logprobs(p, &one, logp, NULL, NULL, &err), &err);
+    ck_assert(pass_holds(p, &r.packed));
+    must(pass_logprobs_backward(p, &one, logp, NULL, &err), &err); /* now a gradient waits there */
+    ck_assert(!pass_holds(p, &r.packed));
     generation_free(&r.drawn);
     pass_free(p);
     model_close(m);
@@ -261,6 +314,7 @@ START_TEST(what_was_held_is_lost) {
     int drawn = 0;
 
     must(pass_create(m, &p, &err), &err);
+    must(pass_reserve(p, &(struct pass_size){.kept = MOST}, &err), &err);
     sample(m, NULL, &ways[0], &r);
     must(pass_forward(p, &r.packed, true, &err), &err);
     ck_assert(pass_holds(p, &r.packed));

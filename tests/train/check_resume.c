@@ -120,36 +120,77 @@ START_TEST(a_stopped_ppo_goes_on_with_the_same_bits) {
 }
 END_TEST
 
-/* A first step over the whole rollout goes on from what sampling computed, on a backend whose rounding depends on how many
- * rows it sees: stopped in between, a run has to sample again. */
-START_TEST(a_ppo_stopped_before_its_step_goes_on_with_the_same_bits) {
-    static const char whole_rollouts[] =
-        "algorithm: {use: ppo}\nreference: 'yes'\ncritic: separate\ndata: {train: %1$s}\n"
-        "rewards: [{use: rule, kind: regex, pattern: '^ ?[a-m]'}]\n"
-        "rollout: {prompts: 4, group: 2, max_tokens: 4, temperature: 1.0}\n"
-        "train: {steps: 4, epochs: 2, lr: 1.0e-2}\ncheckpoint: {every: %2$d, keep: 2}\n";
+/* Stages whose first step over a rollout goes on from what sampling computed. */
+static const struct {
+    const char *form; /* beside the data and the rewards */
+    bool alike;       /* prompts begin alike: more of them are computed than the longest beginnings would save */
+} pieces[] = {
+    {"algorithm: {use: ppo}\nreference: 'yes'\ncritic: separate\nrollout: {prompts: 4, group: 2, max_tokens: 4}\n",
+     false},
+    {"algorithm: {use: grpo, baseline: group}\nrollout: {prompts: 2, group: 4, max_tokens: 3}\n", true},
+    {"algorithm: {use: ppo}\nreference: 'yes'\ncritic: share\nlora: {rank: 2, alpha: 4, merge: true}\n"
+     "rollout: {prompts: 4, group: 2, max_tokens: 4, slots: 3}\n",
+     false},
+    {"algorithms: [{use: sft, data: %1$s, weight: 0.1}, {use: grpo, baseline: group}]\n"
+     "rollout: {prompts: 2, group: 3, max_tokens: 4}\n",
+     false},
+};
+enum { PIECES = sizeof(pieces) / sizeof(*pieces) };
+
+static const char *prompts_alike(void) {
+    static const char *const words[] = {"the", "shop", "is", "open", "we", "sell", "tea", "and", "bread"};
+    static char path[256];
+    struct buffer b = {0};
+
+    for (int i = 0; i < 12; i++) {
+        buffer_printf(&b, "{\"prompt\": \"the shop is open we sell tea and bread and");
+        for (int j = 0; j < 14; j++)
+            buffer_printf(&b, " %s", words[(i + j * (1 + i % 4) + 1) % 9]);
+        buffer_printf(&b, "\"}\n");
+    }
+    snprintf(path, sizeof(path), "%s", harness_file(&h, "alike.jsonl", b.data));
+    buffer_free(&b);
+    return path;
+}
+
+/* On a backend whose rounding depends on how many rows it sees: stopped before that step, a run has to sample again,
+ * and what is recorded must not depend on how much memory the process came to hold. */
+START_TEST(a_run_stopped_before_its_step_goes_on_with_the_same_bits) {
+    const char *data = pieces[_i].alike ? prompts_alike() : h.prompts;
+    uint64_t calls = 0, allocations[7], last;
+    char form[1024], yaml[2048];
     struct fixture whole;
-    double difference[8];
-    uint64_t calls, last;
 
     if (harness_use(&h, "cpu-blas") != 0) {
         printf("# SKIP cpu-blas was not built\n");
         return;
     }
-    open_ok(&whole, "rollouts-whole", whole_rollouts, h.prompts, 0);
+    snprintf(form, sizeof(form), pieces[_i].form, h.sft);
+    snprintf(yaml, sizeof(yaml),
+             "%sdata: {train: %%1$s}\nrewards: [{use: rule, kind: regex, pattern: '^ ?[a-m]'}]\n"
+             "train: {steps: 6, epochs: 2, lr: 1.0e-2}\ncheckpoint: {every: %%2$d, keep: 2}\n",
+             form);
+    open_ok(&whole, "piece-whole", yaml, data, 0);
     h.calls = &calls;
+    h.allocations = allocations;
     run_ok(&whole, false);
+    h.allocations = NULL;
     last = calls;
-    ck_assert_uint_eq(fixture_metric(&whole, "sampling/sampling_logp_difference/max", difference, 8), 2);
-    ck_assert_uint_gt(last, 40); /* tokens of two rollouts, and four steps */
-    for (uint64_t call = 1; call <= last; call++)
-        stop_and_resume("rollouts-stop", whole_rollouts, h.prompts, &whole, 0, call);
+    ck_assert_uint_gt(last, 24);
+    ck_assert_uint_eq(allocations[1], allocations[6]);
+    if (pieces[_i].alike) /* what is planned is enough; an adapter takes a little more in the first step */
+        ck_assert_uint_eq(allocations[0], allocations[6]);
+    for (uint64_t step = 1; step <= 5; step++)
+        stop_and_resume("piece-stop", yaml, data, &whole, step, 0);
+    for (uint64_t call = 1; call <= last; call += 2)
+        stop_and_resume("piece-stop", yaml, data, &whole, 0, call);
+    file_remove_tree(whole.output, NULL);
     fixture_close(&whole);
 }
 END_TEST
 
 static void back_to_ref(void) {
-    h.calls = NULL;
+    h.calls = h.allocations = NULL;
     ck_assert_int_eq(harness_use(&h, "ref"), 0);
 }
 
@@ -467,7 +508,7 @@ int main(void) {
     suite_add_tcase(suite, tc);
     tcase_set_timeout(threads, 300);
     tcase_add_checked_fixture(threads, NULL, back_to_ref);
-    tcase_add_test(threads, a_ppo_stopped_before_its_step_goes_on_with_the_same_bits);
+    tcase_add_loop_test(threads, a_run_stopped_before_its_step_goes_on_with_the_same_bits, 0, PIECES);
     suite_add_tcase(suite, threads);
     rc = tap_run(suite);
     harness_close(&h);

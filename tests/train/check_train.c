@@ -513,8 +513,8 @@ START_TEST(no_step_allocates) {
         run_ok(&f, 1, false);
         h.allocations = NULL;
         ck_assert_uint_gt(so_far[0], 0);
-        for (uint64_t k = 1; k < runs[i].steps; k++)
-            ck_assert_msg(so_far[k] == so_far[0], "%s: step %d", runs[i].name, (int)k + 1);
+        for (uint64_t k = 1; k <= runs[i].steps; k++)
+            ck_assert_msg(so_far[k] == so_far[0], "%s: step %d", runs[i].name, (int)k);
         fixture_close(&f);
     }
 }

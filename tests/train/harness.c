@@ -273,6 +273,8 @@ static int trip_begin(void *ctx, const char *stage, const char *folder, uint64_t
                       struct error *err) {
     struct tripwire *t = ctx;
 
+    if (t->h->allocations != NULL)
+        t->h->allocations[0] = t->h->backend->allocations;
     return t->files.begin(t->files.ctx, stage, folder, total, append, step, err);
 }
 
@@ -281,7 +283,7 @@ static int trip_step(void *ctx, uint64_t step, int eval, const struct report_val
     struct tripwire *t = ctx;
 
     if (t->h->allocations != NULL && !eval)
-        t->h->allocations[step - 1] = t->h->backend->allocations;
+        t->h->allocations[step] = t->h->backend->allocations;
     if (step == t->h->stop_step && !eval)
         signals_raise(true);
     return t->files.step(t->files.ctx, step, eval, values, count, err);

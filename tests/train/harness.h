@@ -17,7 +17,8 @@ struct harness {
     struct registry *registry;
     struct backend *backend;
     uint64_t stop_step;     /* a signal comes right after this step's metrics; 0: none */
-    uint64_t *allocations;  /* [steps] how often the backend was asked for memory until the end of each; or NULL */
+    uint64_t *allocations;  /* [1 + steps] how often the backend was asked for memory until the first step, and the end
+                               of each; or NULL */
     uint64_t stop_progress; /* or at this call of the sink's progress(), counting from 1 */
     uint64_t *calls;        /* how many of them the last run made; or NULL */
 };
