@@ -184,13 +184,16 @@ static void record(struct model *m, const struct way *way, uint64_t room) {
 
 /* _i: a family's golden model. */
 START_TEST(sampling_is_a_forward_pass) {
-    for (int w = 0; w < WAYS && !has_scores(_i); w++) {
+    const bool device = !(engine_backend()->ops->flags & REIN_MEMORY_HOST);
+
+    for (int w = device ? 2 : 0; w < WAYS && !has_scores(_i); w += device ? 3 : 1) { /* slots; an adapter */
         char *folder;
         struct model *m = open_case(_i, ways[w].lora, true, &folder);
 
-        record(m, &ways[w], MOST);
         record(m, &ways[w], 0);
-        if (ways[w].share == 0) /* sampling computes fewer */
+        if (!device) /* an emulated one takes its time */
+            record(m, &ways[w], MOST);
+        if (!device && ways[w].share == 0) /* sampling computes fewer */
             record(m, &ways[w], 200);
         model_close(m);
         engine_remove(folder);
