@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_COMPARED = 4096 }; /* sequences of a rollout */
+
 /* For packing micro-batches as a pass will. */
 struct bench {
     struct packing packing;
@@ -190,7 +192,9 @@ static int measure_rollout(struct bench *b, const struct room_plan *p, struct pr
     for (uint32_t i = 0; i < q->count; i++)
         q->length[i] = q->data->rows[q->data->units[q->units[i]].first].length;
     all = rows_at_most(q);
-    if (all + drawn > out->rollout && rows_of_all(b, q, &all, err) != 0) /* else another rollout is larger */
+    /* else another rollout is larger, or it takes too long to compare all with all */
+    if (all + drawn > out->rollout && (uint64_t)q->count * q->group <= MOST_COMPARED &&
+        rows_of_all(b, q, &all, err) != 0)
         return -1;
     x.rows = x.tokens + (q->rows == q->count * q->group ? all : rows_of_some(q));
     widen(&out->trained, &x);
