@@ -11,7 +11,7 @@ core_libcore_la_SOURCES += \
 	core/model/spm_merges.c core/model/spm_merges.h \
 	core/model/tensor_table.c core/model/tensor_table.h \
 	core/model/tensors.c core/model/tensors.h \
-	core/model/model.c core/model/model.h core/model/model_save.c core/model/same.c \
+	core/model/model.c core/model/model.h core/model/model_save.c core/model/same.c core/model/estimate.c \
 	core/model/trunk.h core/model/adapted.c core/model/adapted.h \
 	core/model/lora.c core/model/lora.h core/model/lora_run.c core/model/peft.c core/model/peft.h \
 	core/model/param.c core/model/param.h core/model/weights.c core/model/weights.h core/model/freeze.c \

@@ -456,6 +456,10 @@ bool model_same_adapter(const struct model *a, const struct model *b) {
     return a->lora == b->lora;
 }
 
+void model_stay(struct model *m) {
+    m->trunk->stays = true;
+}
+
 bool model_trunk_trains(const struct model *m) {
     return m->trunk->trainable || (m->lora && m->lora->trainable);
 }
@@ -491,34 +495,4 @@ void model_touch(struct model *m) {
     for (size_t i = 0; i < model_params(m); i++)
         if (model_param(m, i)->grad) /* nothing else changes */
             model_param(m, i)->w.generation++;
-}
-
-static void count_param(const struct model_param *p, bool trainable, uint32_t in_file, uint32_t dtype,
-                        struct model_memory *out) {
-    const uint64_t n = param_count(p), width = dtype_width(param_dtype(p, in_file, trainable, dtype));
-
-    out->parameters += n;
-    out->weights += n * width;
-    if (!trainable || p->frozen)
-        return;
-    out->trained += n;
-    out->training += n * (width == 4 ? 12 : 16);
-    out->moments += n * 8;
-}
-
-int model_estimate(const struct model_config *c, const struct model_source *source, struct model_memory *out,
-                   struct error *err) {
-    const uint32_t in_file = c->dtype && !source->random ? c->dtype : REIN_F32;
-    const struct model_param head = {.w = {.rows = 1, .cols = c->hidden}, .decay = true};
-    struct trunk t = {.config = *c, .trainable = source->trainable};
-    size_t unused;
-    int rc = weights_plan(&t, source->head == MODEL_LM, err) || trunk_freeze(&t, source, &unused, err) ? -1 : 0;
-
-    *out = (struct model_memory){0};
-    for (size_t i = 0; i < t.nparams; i++)
-        count_param(t.params[i], t.trainable, in_file, source->dtype, out);
-    if (source->head != MODEL_LM)
-        count_param(&head, source->trainable, in_file, 0, out);
-    trunk_unplan(&t);
-    return rc;
 }

@@ -104,6 +104,8 @@ void model_set_standard(struct model *m, const struct model_standard *s);
 struct backend *model_backend(const struct model *m);
 bool model_same_trunk(const struct model *a, const struct model *b);
 bool model_same_adapter(const struct model *a, const struct model *b); /* NULL is one, too: none */
+/* Something trains or samples on its trunk: pass_leave does not give its weights back. */
+void model_stay(struct model *m);
 /* Does anything but its head train? */
 bool model_trunk_trains(const struct model *m);
 
@@ -134,6 +136,8 @@ int model_has_score(const char *path, const char *base, bool *has, struct error 
  * AdamW's two moments of float32, masters), and of AdamW's moments alone. A head counts as one. */
 struct model_memory {
     uint64_t parameters, trained, weights, training, moments;
+    uint64_t mapped, passing; /* frozen: weights that lie in the file as they are used, and the most of them that are in
+                                 memory at once in a pass that leaves them (pass_leave) */
 };
 int model_estimate(const struct model_config *c, const struct model_source *source, struct model_memory *out,
                    struct error *err);

@@ -5,6 +5,7 @@
 #include "model/dtype.h"
 #include "model/lora.h"
 #include "model/param.h"
+#include "model/weights.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -133,6 +134,7 @@ int pass_take_batch(struct pass *p, const struct packed *batch, struct error *er
         .positions = k->positions,
         .segments = k->segments,
         .nsegments = k->nsegments,
+        .leaving = p->leaving,
     };
     return 0;
 }
@@ -170,6 +172,12 @@ void pass_recompute(struct pass *p, bool on) {
     if (p->recompute != on)
         p->planned = 0; /* the room is for other arrays */
     p->recompute = on;
+}
+
+void pass_leave(struct pass *p, bool on) {
+    if (p->leaving && !on)
+        weights_forget(p->trunk, -1);
+    p->leaving = on && !p->trunk->stays;
 }
 
 static bool trains(const struct pass *p) {

@@ -61,6 +61,10 @@ void pass_share(struct pass *p, uint32_t least);
 /* Gradient checkpointing: keep what enters each layer only, and compute its inside again in the backward pass. The same
  * kernels in the same order give the same bits. */
 void pass_recompute(struct pass *p, bool on);
+/* On: what is run from now on is the last that needs these weights for a while. Those that lie in a mapped file are given
+ * back, each layer's as soon as it is through, so that the model is never in memory as a whole; off: the rest of them.
+ * They are read from the file again when they are used, from the system's cache of it as long as that has room. */
+void pass_leave(struct pass *p, bool on);
 /* keep: remember activations for pass_backward. */
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err);
 /* Would pass_forward (keep) of these sequences leave what the last one did, and is that still there for a backward pass?

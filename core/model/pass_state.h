@@ -33,6 +33,7 @@ struct pass {
     bool reached;         /* by a gradient since then */
     uint64_t weights;     /* those that it went through: see pass_holds */
     bool recompute;       /* keep layers' inputs only */
+    bool leaving;         /* pass_leave */
     bool entropy;         /* the last pass_logprobs computed it */
     uint32_t targets;     /* how many it had */
     struct flow flow;

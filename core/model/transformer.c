@@ -2,6 +2,8 @@
 #include "model/transformer.h"
 
 #include "model/lora.h"
+#include "model/weights.h"
+
 #include <math.h>
 
 int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
@@ -311,9 +313,12 @@ static int embed(const struct trunk *t, const struct work *w, const struct flow 
 int transformer_forward(const struct trunk *t, struct work *w, const struct flow *f, struct error *err) {
     if (embed(t, w, f, w->layers[0].x, err))
         return -1;
-    for (size_t i = 0; i < t->nlayers; i++)
+    for (size_t i = 0; i < t->nlayers; i++) {
         if (layer_forward(t, i, w, i + 1 < t->nlayers ? w->layers[i + 1].x : w->out, f, err))
             return -1;
+        if (f->leaving)
+            weights_forget(t, (int32_t)i);
+    }
     struct norm_call last = {f->n, t->config.hidden, t->norm, t->norm_bias, w->out, w->hidden, w->rstd, w->mean};
     return run_norm(t, &last, err);
 }

@@ -87,6 +87,7 @@ struct flow {
     uint32_t nsegments;
     struct kv_cache *cache; /* NULL: keys and values are those of the n rows themselves */
     const struct pass_perturb *perturb; /* NULL: none. Its keys are [n] here */
+    bool leaving;           /* weights in a mapped file are given back after each layer */
 };
 
 /* The places that draw from a row's key: 0 the embedding, 1 + 2 i the attention output of layer i, 2 + 2 i its MLP's,

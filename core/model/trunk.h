@@ -27,6 +27,7 @@ struct trunk {
     uint32_t dtype;                 /* model_source's */
     bool trainable, from_gguf;
     struct tensors *file;           /* kept open: frozen weights lie in it, and are saved from it; else NULL */
+    bool stays;                     /* model_stay */
     struct trunk *next;             /* in the list of frozen trunks that others may join */
     struct model_param **params;    /* in the order of the layers; each its own allocation, so that pointers stay */
     size_t nparams, capacity;

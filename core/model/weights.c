@@ -277,6 +277,12 @@ int weights_read(struct trunk *t, const struct tensors *file, struct error *err)
     return backend_sync(t->backend, err);
 }
 
+void weights_forget(const struct trunk *t, int32_t layer) {
+    for (size_t i = 0; i < t->nparams; i++)
+        if (t->params[i]->mapped && t->params[i]->layer == layer)
+            tensors_forget(t->file, tensors_find(t->file, param_file_name(t->params[i])));
+}
+
 int weights_init(struct trunk *t, uint64_t seed, struct error *err) {
     float one = 1.0f - t->config.family->norm_offset; /* so that the norm multiplies by 1 */
 

@@ -15,6 +15,8 @@ int weights_check(struct trunk *t, const struct tensors *file, struct error *err
 /* Allocates and reads, or draws normal(0, initializer_range) by `seed` with norms 1 and biases 0. */
 int weights_read(struct trunk *t, const struct tensors *file, struct error *err);
 int weights_init(struct trunk *t, uint64_t seed, struct error *err);
+/* What lies in the mapped file of this layer (-1: of none) no longer counts as this process's memory until it is read again. */
+void weights_forget(const struct trunk *t, int32_t layer);
 /* Gives every parameter of `to` (planned from the same config) the values that `from` has now. */
 int weights_copy(struct trunk *to, const struct trunk *from, struct error *err);
 

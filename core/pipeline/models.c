@@ -32,7 +32,7 @@ static const struct rein_param rows[] = {
 };
 const struct params models_params = {"model", rows, sizeof(*rows), sizeof(struct model_options)};
 
-static bool is_gguf(const char *path) {
+bool models_is_gguf(const char *path) {
     const size_t n = strlen(path);
 
     return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
@@ -40,7 +40,7 @@ static bool is_gguf(const char *path) {
 
 /* Is there something a model can be read from? */
 static bool is_model(const char *path) {
-    return file_is_folder(path) || (is_gguf(path) && file_exists(path));
+    return file_is_folder(path) || (models_is_gguf(path) && file_exists(path));
 }
 
 static bool is_word(const char *s) {
@@ -114,7 +114,7 @@ static int unknown(struct build *b, const struct stage *s, const struct node *at
         suggest_offer(&near, name, t->name);
     for (size_t i = 0; i < b->p->nmodels; i++)
         suggest_offer(&near, name, b->p->models[i].name);
-    if (near.best == NULL && (strchr(name, '/') != NULL || is_gguf(name)))
+    if (near.best == NULL && (strchr(name, '/') != NULL || models_is_gguf(name)))
         return build_fail(b, s, at, "there is no model folder or .gguf file %s", path);
     return build_fail(b, s, at, "'%.100s' is no earlier stage, no model, no folder and no .gguf file%s", name,
                       suggest_text(&near, hint, sizeof(hint)));

@@ -19,6 +19,7 @@ static inline uint32_t models_dtype(int64_t choice) {
     return choice > 0 ? (uint32_t)choice : 0; /* auto, then in the order of REIN_F32, F16, BF16 */
 }
 
+bool models_is_gguf(const char *path); /* by its name */
 /* Is it NAME/ema, the moving average that stage NAME keeps? */
 bool models_names_average(const struct stage *s, const char *name);
 

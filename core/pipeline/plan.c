@@ -7,6 +7,8 @@
 #include "model/lora.h"
 #include "pipeline/columns.h"
 #include "pipeline/lora_read.h"
+#include "pipeline/models.h"
+#include "train/data.h"
 #include "train/room.h"
 
 #include <stdio.h>
@@ -24,6 +26,7 @@ struct planner {
     struct plan *plan;
     struct origin *origins;
     uint64_t limit;
+    bool host;                  /* weights are used where they lie in the file: not on a device, whose limit is not known */
     struct error *err;
 };
 
@@ -157,6 +160,10 @@ static int check_lengths(struct planner *w, const struct stage *s, const struct 
 
 /* ---- how much --------------------------------------------------------------------------------- */
 
+static uint64_t largest(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
 /* The frozen model of the stage that is read from the same files and held in the same way, or NULL. */
 static const char *trunk_before(const struct plan_stage *ps, const struct model_use *use) {
     for (size_t i = 0; i < ps->nmodels; i++) {
@@ -188,6 +195,17 @@ static bool on_adapted(const struct planner *w, const struct plan_stage *ps, con
            (!use->source.trainable || lora_trains(w->p, use)) &&
            find_origin((struct planner *)(uintptr_t)w, &s->model, &policy) == 0 &&
            strcmp(policy->source.path, o->source.path) == 0;
+}
+
+/* Is it mapped, and given back after each rollout? A reference whose rollout goes through it in pieces is there as a whole
+ * until the last of them. */
+static bool passes(const struct planner *w, const struct plan_stage *ps, const struct plan_model *m,
+                   const struct origin *o) {
+    const struct stage *s = ps->stage;
+
+    if (m->with || m->early || m->use->source.trainable || !w->host || models_is_gguf(o->source.path))
+        return false;
+    return m->reward || data_micro(s) >= (uint64_t)s->rollout.prompts * (uint64_t)s->rollout.group;
 }
 
 static int add_model(struct planner *w, struct plan_stage *ps, const char *role, const struct model_use *use,
@@ -232,10 +250,21 @@ static int add_model(struct planner *w, struct plan_stage *ps, const char *role,
         m->bytes += lora_parameters(lora, &o->config) * (use->source.trainable ? 16 : 4);
     if (use == &ps->stage->model && ps->stage->train.ema > 0)
         m->bytes += 4 * m->memory.trained;
+    m->passing = passes(w, ps, m, o);
     ps->nmodels++;
     if (!m->early)
-        ps->bytes += m->bytes;
+        ps->bytes += m->bytes - (m->passing ? m->memory.mapped : 0);
     return 0;
+}
+
+/* Those that pass are in memory one after the other. */
+static void add_passing(struct plan_stage *ps) {
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < ps->nmodels; i++)
+        if (ps->models[i].passing)
+            most = largest(most, ps->models[i].memory.passing);
+    ps->bytes += most;
 }
 
 /* What an early reference takes beyond the optimiser's two moments, which come after it. */
@@ -245,10 +274,6 @@ static void add_early(struct plan_stage *ps) {
     for (size_t i = 0; i < ps->nmodels; i++)
         if (ps->models[i].early && ps->models[i].bytes > moments)
             ps->bytes += ps->models[i].bytes - moments;
-}
-
-static uint64_t largest(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
 }
 
 static uint64_t plus(uint64_t a, uint64_t b) {
@@ -340,6 +365,7 @@ static int plan_stage(struct planner *w, const struct stage *s, struct plan_stag
         if (find_origin(w, &s->scored[i].use, &other) != 0 ||
             add_model(w, ps, "reward", &s->scored[i].use, other) != 0)
             return -1;
+    add_passing(ps);
     return check_fits(w, ps);
 }
 
@@ -371,7 +397,7 @@ static void find_largest(struct plan *plan, uint64_t limit) {
 }
 
 int plan_create(const struct pipeline *p, uint64_t limit, struct plan *out, struct error *err) {
-    struct planner w = {.p = p, .plan = out, .limit = limit, .err = err};
+    struct planner w = {.p = p, .plan = out, .limit = limit, .host = limit != UINT64_MAX, .err = err};
     int rc = 0;
 
     memset(out, 0, sizeof(*out));

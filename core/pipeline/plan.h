@@ -11,6 +11,7 @@ struct plan_model {
     const char *role;           /* "model", "reference", "critic", "reward" */
     const struct model_use *use;
     bool reward;
+    bool passing;               /* frozen, in its file, and given back layer by layer as a rollout has gone through it */
     bool early;                 /* a reference that is asked about the data before the first step, and then let go */
     const char *with;           /* the model whose trunk it is a head on; NULL: it has its own */
     uint32_t heads;             /* score heads: members of an ensemble */
@@ -22,7 +23,8 @@ struct plan_stage {
     const struct stage *stage;
     struct plan_model *models;
     size_t nmodels;
-    uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns */
+    uint64_t bytes;             /* of the models: an early reference and the optimiser's state take turns, and so do those
+                                   that pass */
     uint64_t work;              /* of the largest micro-batch in the order of the run, or of rollouts at their longest */
 };
 struct origin;

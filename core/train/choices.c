@@ -182,6 +182,7 @@ static int ask(struct asker *a, uint32_t *too_long, struct error *err) {
     struct ids text = {0};
     int rc = 0;
 
+    pass_leave(a->m->pass, true);
     for (uint32_t r = 0; r < a->q->rows && rc == 0; r++) {
         bool fits;
 
@@ -197,6 +198,7 @@ static int ask(struct asker *a, uint32_t *too_long, struct error *err) {
         if (rc == 0 && (a->chunk.ids.count >= CHUNK_TOKENS || r + 1 == a->q->rows))
             rc = flush(a, err);
     }
+    pass_leave(a->m->pass, false);
     ids_free(&text);
     return rc;
 }

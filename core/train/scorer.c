@@ -131,6 +131,7 @@ static int flush(const struct job *j, struct rows *r, struct error *err) {
     struct pass *pass = j->m->pass;
 
     for (uint32_t sample = 0; r->count > 0 && sample < j->samples; sample++) {
+        pass_leave(pass, head || sample + 1 == j->samples);
         if (signals_check(err) != 0 || perturb(j, r, sample, err) != 0 ||
             ((sample == 0 || !head) && pass_forward(pass, &packed, false, err) != 0) ||
             pass_head_scores(pass, j->m->model, r->count, r->last, r->scores, err) != 0)
@@ -198,6 +199,7 @@ static int score_all(const struct job *j, struct error *err) {
     }
     rc = flush(j, &r, err);
 out:
+    pass_leave(j->m->pass, false);
     pass_perturb(j->m->pass, NULL, 0, NULL);
     rows_free(&r);
     return rc;

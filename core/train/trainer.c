@@ -28,6 +28,7 @@ static int open_critic(const struct stage *s, uint64_t seed, struct trainer *t, 
         return model_share(t->actor, MODEL_VALUE, source.path ? &source : NULL, &t->critic, err);
     if (model_open(t->backend, &source, &t->critic, err) != 0 || pass_create(t->critic, &t->critic_pass, err) != 0)
         return -1;
+    model_stay(t->critic);
     pass_recompute(t->critic_pass, s->critic.checkpointing);
     return 0;
 }
@@ -74,6 +75,7 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
     if (model_open(env->backend, &source, &out->actor, err) != 0 ||
         pass_create(out->actor, &out->actor_pass, err) != 0)
         goto fail;
+    model_stay(out->actor);
     pass_recompute(out->actor_pass, s->model.checkpointing);
     if ((needs & REIN_NEED_CRITIC) && open_critic(s, env->seed, out, err) != 0)
         goto fail;
@@ -237,6 +239,8 @@ static int each_token(struct pass *pass, struct model *value_head, const struct 
 
         for (uint32_t i = 0; i < count; i++)
             units[i] = at + i;
+        if (at + count == s->units)
+            pass_leave(pass, true);
         if (signals_check(err) != 0 || batch_build(&b, s, units, count, BATCH_ALL, &norms, err) != 0 ||
             pass_forward(pass, &b.packed, keep, err) != 0)
             goto out;
@@ -253,6 +257,7 @@ static int each_token(struct pass *pass, struct model *value_head, const struct 
     }
     rc = 0;
 out:
+    pass_leave(pass, false);
     free(units);
     batch_free(&b);
     return rc;

@@ -85,8 +85,42 @@ holds ppo <<YAML
     rollout: {prompts: 192, group: 1, max_tokens: 24}
     train: {steps: 1, epochs: 1, lr: 1.0e-4}
 YAML
+# models of 48 MiB, of which the reward model and the reference are never in memory as a whole
+mkdir wide
+cp "$demo"/model/tokenizer* wide
+sed 's/"hidden_size": 96/"hidden_size": 384/; s/"intermediate_size": 192/"intermediate_size": 1536/; s/"num_hidden_layers": 3/"num_hidden_layers": 5/' \
+    "$demo/model/config.json" >wide/config.json
+cat >wide.yaml <<YAML
+rein: 1
+output: out-wide
+models:
+  wide: {config: wide, init: random}
+stages:
+  - name: sft
+    algorithm: {use: sft}
+    model: {from: wide}
+    data: {train: $demo/data/sft.jsonl}
+    train: {steps: 1, batch: 1}
+  - name: rm
+    algorithm: {use: rm}
+    model: {from: sft, head: score}
+    data: {train: $demo/data/pairs.jsonl}
+    train: {steps: 1, batch: 1}
+YAML
+run run wide.yaml
+holds ppo-lora <<YAML
+  - name: one
+    algorithm: {use: ppo}
+    model: {from: out-wide/sft/model, lora: {rank: 4}}
+    reference: {from: out-wide/sft/model}
+    critic: {share: policy}
+    rewards: [{use: rm, model: out-wide/rm/model}]
+    data: {train: $demo/data/prompts.jsonl}
+    rollout: {prompts: 8, group: 1, max_tokens: 24}
+    train: {steps: 2, epochs: 1, lr: 1.0e-4}
+YAML
 # 9 million completions are not compared with one another
-sed 's/prompts: 192, group: 1,/prompts: 3000, group: 3000,/' p.yaml >large.yaml
+sed 's/prompts: 8, group: 1,/prompts: 3000, group: 3000,/' p.yaml >large.yaml
 timeout 30 "$rein" check large.yaml >"$work/out" 2>"$work/err"
 ok "a rollout beyond all measure is answered at once" [ $? -ne 124 ]
 done_testing

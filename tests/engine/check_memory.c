@@ -277,6 +277,61 @@ START_TEST(frozen_weights_stay_in_the_file) {
 }
 END_TEST
 
+/* Bytes of the mapped model.safetensors of this folder that count as this process's memory. */
+static size_t resident(const char *folder) {
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[4096];
+    size_t sum = 0, kilobytes;
+    bool ours = false;
+
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof(line), f) != NULL)
+        if (strstr(line, ".safetensors") != NULL)
+            ours = strstr(line, folder) != NULL;
+        else if (ours && sscanf(line, "Rss: %zu kB", &kilobytes) == 1) {
+            sum += kilobytes * 1024;
+            ours = false;
+        }
+    fclose(f);
+    return sum;
+}
+
+/* Layer by layer, the rest when it is over; the numbers are the same, and a model that something else uses stays. */
+START_TEST(weights_are_given_back) {
+    char *folder = engine_model("{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":2048,"
+                                "\"hidden_size\":128,\"intermediate_size\":512,\"num_hidden_layers\":4,"
+                                "\"num_attention_heads\":2,\"max_position_embeddings\":32,\"rms_norm_eps\":1e-5,"
+                                "\"tie_word_embeddings\":true,\"eos_token_id\":2,\"bos_token_id\":1}", true);
+    const struct model_source source = {.path = folder};
+    const size_t whole = 4 << 20, embedding = 2048 * 128 * 4, around = 256 << 10; /* the kernel maps neighbours, too */
+    struct model *m = open_as(&source);
+    struct pass *p;
+    float x[7], y[7];
+
+    must(pass_create(m, &p, &err), &err);
+    engine_logprobs(p, &batch, NULL, x);
+    if (engine_backend()->host_memory)
+        ck_assert_uint_ge(resident(folder), whole);
+    pass_leave(p, true);
+    engine_logprobs(p, &batch, NULL, y);
+    ck_assert_mem_eq(x, y, sizeof(x));
+    ck_assert_uint_le(resident(folder), embedding + around);
+    pass_leave(p, false);
+    ck_assert_uint_le(resident(folder), around);
+    engine_logprobs(p, &batch, NULL, y);
+    ck_assert_mem_eq(x, y, sizeof(x));
+    model_stay(m);
+    pass_leave(p, true);
+    engine_logprobs(p, &batch, NULL, y);
+    pass_leave(p, false);
+    if (engine_backend()->host_memory)
+        ck_assert_uint_ge(resident(folder), whole);
+    pass_free(p);
+    model_close(m);
+    engine_remove(folder);
+}
+END_TEST
+
 /* Held narrower than the file has them: rounded to nearest even, vectors left alone; saved as the file has them. */
 START_TEST(frozen_weights_can_be_narrower) {
     const uint32_t dtype = _i ? REIN_F16 : REIN_BF16;
@@ -379,6 +434,7 @@ int main(void) {
     tcase_add_loop_test(all, a_frozen_head_leaves_nothing, 0, (int)(sizeof(wrong_heads) / sizeof(wrong_heads[0])));
     tcase_add_test(all, a_head_alone_can_train);
     tcase_add_test(all, frozen_weights_stay_in_the_file);
+    tcase_add_test(all, weights_are_given_back);
     tcase_add_loop_test(all, frozen_weights_can_be_narrower, 0, 2);
     tcase_add_test(all, masters_learn_and_weights_follow);
     tcase_add_test(all, nothing_trains_in_float16);
