@@ -2,8 +2,8 @@
 #include "model/lora.h"
 #include "model/transformer.h"
 
-int run_linear_dw(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
-                  const float *dy, const float *x, struct error *err) {
+int run_linear_dw(const struct trunk *t, struct model_param *w, struct model_param *bias, int64_t n, const float *dy,
+                  const float *x, struct error *err) {
     struct rein_linear_dw a = {
         .size = sizeof(a),
         .m = n,
@@ -20,6 +20,8 @@ int run_linear_dw(const struct trunk *t, struct model_param *w, const struct mod
 
     if (!a.dw && !a.dbias) /* frozen */
         return 0;
+    if (param_fresh_grad(t->backend, w, err) || param_fresh_grad(t->backend, bias, err))
+        return -1;
     return backend_check(t->backend, t->backend->k.linear_dw(t->backend->dev, &a), "linear_dw", err);
 }
 
@@ -40,7 +42,7 @@ int run_linear_dx(const struct trunk *t, struct model_param *w, int64_t n, const
 }
 
 /* Both gradients of y = x W^T + bias, and those of its adapter; dx may lie where x was. */
-static int linear_back(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
+static int linear_back(const struct trunk *t, struct model_param *w, struct model_param *bias, int64_t n,
                        const float *dy, const float *x, float *dx, float beta, struct error *err) {
     if (run_linear_dw(t, w, bias, n, dy, x, err) || (w->adapter && lora_dw(t, w, n, dy, x, err)) ||
         run_linear_dx(t, w, n, dy, dx, beta, err))
@@ -71,6 +73,8 @@ static int norm_back(const struct trunk *t, const struct norm_call *call, const 
         .offset = t->config.family->norm_offset,
     };
 
+    if (param_fresh_grad(t->backend, call->weight, err) || param_fresh_grad(t->backend, call->bias, err))
+        return -1;
     return backend_check(t->backend, t->backend->k.norm_dx(t->backend->dev, &a), "norm_dx", err);
 }
 
@@ -179,7 +183,7 @@ static int attention_back(const struct trunk *t, size_t index, struct work *w, c
 }
 
 /* The rows of an embedding's table that were looked up get w->dx. */
-static int look_up_back(const struct trunk *t, const struct work *w, const struct model_param *table, int64_t n,
+static int look_up_back(const struct trunk *t, const struct work *w, struct model_param *table, int64_t n,
                         const int32_t *ids, float scale, struct error *err) {
     struct rein_embedding_dw a = {
         .size = sizeof(a),
@@ -196,6 +200,8 @@ static int look_up_back(const struct trunk *t, const struct work *w, const struc
 
     if (!a.dw)
         return 0;
+    if (param_fresh_grad(t->backend, table, err))
+        return -1;
     return backend_check(t->backend, t->backend->k.embedding_dw(t->backend->dev, &a), "embedding_dw", err);
 }
 

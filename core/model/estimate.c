@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/dtype.h"
+#include "model/gradients.h"
 #include "model/param.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -54,6 +55,20 @@ int model_estimate(const struct model_config *c, const struct model_source *sour
         count_mapped(&t, in_file, source->dtype, out);
     if (source->head != MODEL_LM)
         count_param(&head, source->trainable, in_file, 0, out);
+    trunk_unplan(&t);
+    return rc;
+}
+
+int model_overlaid(const struct model_config *c, const struct model_source *source, uint64_t n, bool recompute,
+                   uint64_t *saved, struct error *err) {
+    const enum keep keep = recompute ? KEEP_INPUTS : KEEP_ALL;
+    struct trunk t = {.config = *c, .trainable = source->trainable};
+    size_t unused;
+    int rc = weights_plan(&t, source->head == MODEL_LM, err) || trunk_freeze(&t, source, &unused, err) ? -1 : 0;
+
+    *saved = 0;
+    if (rc == 0 && t.trainable && gradients_over(&t, n, keep) < UINT64_MAX / 2)
+        *saved = work_bytes(c, n, keep).kept + gradients_bytes(&t) - gradients_over(&t, n, keep);
     trunk_unplan(&t);
     return rc;
 }

@@ -17,6 +17,7 @@ core_libcore_la_SOURCES += \
 	core/model/param.c core/model/param.h core/model/weights.c core/model/weights.h core/model/freeze.c \
 	core/model/transformer.c core/model/transformer.h core/model/backward.c core/model/workspace.c \
 	core/model/packing.c core/model/packing.h \
-	core/model/pass.c core/model/pass.h core/model/pass_state.h core/model/trace.c core/model/trace.h \
+	core/model/gradients.c core/model/gradients.h \
+	core/model/pass.c core/model/pass_room.c core/model/pass.h core/model/pass_state.h core/model/trace.c core/model/trace.h \
 	core/model/sampler.c core/model/sampler.h \
 	core/model/generate.c core/model/generate.h

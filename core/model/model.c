@@ -152,6 +152,8 @@ static int trunk_describe(struct trunk *t, const struct model_source *source, st
     if (trunk_constants(t, err) || weights_plan(t, source->head == MODEL_LM, err) ||
         trunk_freeze(t, source, &pattern, err))
         return -1;
+    for (size_t i = 0; i < t->nparams; i++)
+        t->params[i]->lodges = t->trainable && source->lodges;
     if (file && weights_check(t, file, err))
         return -1;
     return t->from_gguf ? gguf_tokenizer(t, file, err) : folder_tokenizer(t, err);
@@ -484,8 +486,8 @@ int model_zero_grad(struct model *m, struct error *err) {
     for (size_t i = 0; i < model_params(m); i++) {
         struct model_param *p = model_param(m, i);
 
-        if (p->grad &&
-            backend_zero(m->trunk->backend, p->grad, (size_t)p->w.rows * (size_t)p->w.cols * sizeof(float), err))
+        p->stale = p->grad != NULL;
+        if (param_fresh_grad(m->trunk->backend, p, err))
             return -1;
     }
     return 0;

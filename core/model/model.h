@@ -35,6 +35,7 @@ struct model_source {
                                 or score.weight, else 0 */
     uint32_t heads;          /* SCORE: how many there must be, or are drawn; 0: as many as the file has, else 1 */
     bool trainable;          /* with gradients */
+    bool lodges; /* trainable: those of the trunk get no memory of their own, but lie in a pass's (pass_lodge) */
     uint32_t dtype;          /* of matrices in memory, REIN_*; 0: frozen ones as their file has them, others float32. What
                                 trains in REIN_BF16 has float32 masters beside it; nothing trains in REIN_F16 */
     const char *const *freeze; /* trainable: patterns of what does not train, see model_check_freeze */
@@ -57,6 +58,8 @@ struct model_param {
     struct param_place place;
     struct rein_weight w;    /* vectors: rows = 1 */
     float *grad;             /* device [rows * cols], NULL when it does not train */
+    bool stale;              /* what lies there is not to be added to: it counts as zeros, see param_fresh_grad */
+    bool lodges;             /* grad lies in memory of a pass, once that has made room (pass_lodge) */
     bool decay;              /* weight decay applies (not to biases and norm weights) */
     float *master;           /* device, float32: what training updates, where w is narrower and follows it; else NULL */
     bool mapped;             /* w.data lies in the mapped file: read only, aligned to its elements alone */
@@ -118,6 +121,8 @@ int model_zero_grad(struct model *m, struct error *err);
 static inline float *param_master(const struct model_param *p) {
     return p->master ? p->master : p->w.data;
 }
+/* Zeroes a stale gradient; everything that adds to one begins with this. NULL or without a gradient: nothing happens. */
+int param_fresh_grad(struct backend *b, struct model_param *p, struct error *err);
 /* After the masters changed: the weights become the rounded masters. Nothing happens where there are none. */
 int param_round(struct backend *b, struct model_param *p, struct error *err);
 /* Call after weights changed, so that backends repack and tied copies follow. */
@@ -141,6 +146,10 @@ struct model_memory {
 };
 int model_estimate(const struct model_config *c, const struct model_source *source, struct model_memory *out,
                    struct error *err);
+/* Bytes that gradients and activations of n rows save by lying over each other (pass_size.over); recompute: as
+ * pass_recompute. */
+int model_overlaid(const struct model_config *c, const struct model_source *source, uint64_t n, bool recompute,
+                   uint64_t *saved, struct error *err);
 /* How many score heads model_open would give it. `c`: as model_check found it. */
 uint32_t model_source_heads(const struct model_source *source, const struct model_config *c);
 

@@ -38,7 +38,8 @@ void param_free(struct backend *b, struct model_param *p) {
         b->ops->weight_release(b->dev, &p->w);
     if (!p->mapped)
         backend_free(b, p->w.data);
-    backend_free(b, p->grad);
+    if (!p->lodges)
+        backend_free(b, p->grad);
     backend_free(b, p->master);
     free(p->place.tensor);
     free(p->name);
@@ -63,10 +64,18 @@ int param_allocate(struct backend *b, struct model_param *p, bool trainable, str
         return 0;
     if (p->w.dtype != REIN_F32 && (p->master = backend_alloc(b, count, sizeof(float), err)) == NULL)
         return error_prefix(err, "float32 weights of %s", p->name);
+    if (p->lodges)
+        return 0;
+    p->stale = true;
     p->grad = backend_alloc(b, count, sizeof(float), err);
-    if (!p->grad)
-        return error_prefix(err, "gradient of %s", p->name);
-    return backend_zero(b, p->grad, count * sizeof(float), err);
+    return p->grad ? 0 : error_prefix(err, "gradient of %s", p->name);
+}
+
+int param_fresh_grad(struct backend *b, struct model_param *p, struct error *err) {
+    if (!p || !p->grad || !p->stale)
+        return 0;
+    p->stale = false;
+    return backend_zero(b, p->grad, (size_t)param_count(p) * sizeof(float), err);
 }
 
 int param_round(struct backend *b, struct model_param *p, struct error *err) {

@@ -13,7 +13,8 @@ void param_free(struct backend *b, struct model_param *p);
 /* In memory it has: vectors float32; a matrix that is in a trained model float32, or `dtype`; a matrix of a frozen model
  * `dtype`, or what the file has when that is 0. */
 uint32_t param_dtype(const struct model_param *p, uint32_t in_file, bool trainable, uint32_t dtype);
-/* Memory for p->w.dtype, and what training takes: a gradient, float32 masters beside weights of another dtype. */
+/* Memory for p->w.dtype, and what training takes: a gradient unless it lodges
+ * with a pass, float32 masters beside weights of another dtype. */
 int param_allocate(struct backend *b, struct model_param *p, bool trainable, struct error *err);
 /* From the file into memory: allocated, or none when the values can stay where they lie in the mapped file. The file must
  * be kept open then: p->mapped. */

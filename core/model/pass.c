@@ -23,6 +23,8 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
     p->lora = m->lora;
     if (p->lora)
         p->lora->references++;
+    for (size_t i = 0; i < p->trunk->nparams; i++)
+        p->lodges |= p->trunk->params[i]->lodges;
     p->layers = mem_zeros(p->trunk->nlayers, sizeof(*p->layers));
     if (!p->layers) {
         pass_free(p);
@@ -32,18 +34,14 @@ int pass_create(struct model *m, struct pass **out, struct error *err) {
     return 0;
 }
 
-static void rows_free(struct rows *r, struct backend *b) {
-    backend_free(b, r->slab);
-    *r = (struct rows){0};
-}
-
 void pass_free(struct pass *p) {
     if (!p)
         return;
     backend_free(p->trunk->backend, p->kept);
+    backend_free(p->trunk->backend, p->gradients);
     free(p->layers);
-    rows_free(&p->head, p->trunk->backend);
-    rows_free(&p->score, p->trunk->backend);
+    pass_rows_free(&p->head, p->trunk->backend);
+    pass_rows_free(&p->score, p->trunk->backend);
     packing_free(&p->packing);
     free(p->read);
     free(p->sequence_keys);
@@ -57,42 +55,6 @@ void pass_free(struct pass *p) {
 
 bool pass_runs(const struct pass *p, const struct model *m) {
     return p->trunk == m->trunk && p->lora == m->lora;
-}
-
-uint64_t pass_bytes(const struct pass *p) {
-    return p->kept_bytes + p->head.bytes + p->score.bytes;
-}
-
-static int rows_reserve(struct pass *p, struct rows *r, size_t n, size_t heads, struct error *err) {
-    struct backend *b = p->trunk->backend;
-    size_t hidden = (size_t)p->trunk->config.hidden, columns, bytes;
-    float *f;
-
-    if (r->slab && n <= r->capacity && heads <= r->heads)
-        return 0;
-    rows_free(r, b);
-    n = (n + 15) / 16 * 16;
-    if (!size_mul(hidden, 2, &columns) || !size_add(columns, 4 + 2 * heads, &columns) ||
-        !size_mul(n, columns, &bytes) || !size_mul(bytes, sizeof(float), &bytes))
-        return error_nomem(err, "rows of the head");
-    r->slab = backend_alloc(b, bytes, 1, err);
-    if (!r->slab)
-        return -1;
-    r->capacity = n;
-    r->bytes = bytes;
-    f = r->slab;
-    r->x = f;
-    r->dx = f + n * hidden;
-    f += 2 * n * hidden;
-    r->heads = heads;
-    r->out = f;
-    r->d_out = f + n * heads;
-    f += 2 * n * heads;
-    r->lse = f;
-    r->entropy = f + n;
-    r->d_entropy = f + 2 * n;
-    r->best = (int32_t *)(void *)(f + 3 * n);
-    return 0;
 }
 
 static int check_batch(const struct trunk *t, const struct packed *batch, struct error *err) {
@@ -184,31 +146,10 @@ static bool trains(const struct pass *p) {
     return p->trunk->trainable || (p->lora && p->lora->trainable);
 }
 
-static enum keep kept_by(const struct pass *p, bool keep) {
+enum keep pass_kept_by(const struct pass *p, bool keep) {
     if (!keep || !trains(p)) /* nothing flows back through a frozen trunk */
         return KEEP_NOTHING;
     return p->recompute ? KEEP_INPUTS : KEEP_ALL;
-}
-
-/* Memory for n rows; what was kept is lost when it grows. */
-static int reserve_kept(struct pass *p, uint64_t n, enum keep keep, struct error *err) {
-    const struct work_bytes need = work_bytes(&p->trunk->config, n, keep);
-
-    if (need.kept > SIZE_MAX / 2 || need.scratch > SIZE_MAX / 2)
-        return error_nomem(err, "workspace");
-    if (need.kept <= p->kept_bytes)
-        return 0;
-    backend_free(p->trunk->backend, p->kept);
-    p->kept_bytes = 0;
-    p->kept = backend_alloc(p->trunk->backend, (size_t)need.kept, 1, err);
-    if (!p->kept)
-        return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
-    p->kept_bytes = (size_t)need.kept;
-    return 0;
-}
-
-uint64_t pass_planned(const struct pass *p) {
-    return kept_by(p, true) == KEEP_ALL ? p->planned : 0;
 }
 
 int pass_lay_out(struct pass *p, enum keep keep, struct error *err) {
@@ -220,23 +161,6 @@ int pass_lay_out(struct pass *p, enum keep keep, struct error *err) {
         return error_prefix(err, "workspace for %llu tokens", (unsigned long long)n);
     p->work.layers = p->layers;
     work_lay_out(&p->work, c, n, keep, p->kept, scratch);
-    return 0;
-}
-
-int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err) {
-    const enum keep keep = kept_by(p, true);
-    uint64_t own, scratch;
-
-    pass_size_bytes(&p->trunk->config, size, keep != KEEP_NOTHING, p->recompute, &own, &scratch);
-    if (own > SIZE_MAX / 2 || scratch > SIZE_MAX / 2)
-        return error_nomem(err, "workspace");
-    if ((keep != KEEP_NOTHING && reserve_kept(p, size->kept, keep, err)) ||
-        (size->targets && rows_reserve(p, &p->head, size->targets, 1, err)) ||
-        (size->scores && rows_reserve(p, &p->score, size->scores, size->heads, err)))
-        return -1;
-    if (!backend_scratch(p->trunk->backend, (size_t)scratch, p, err))
-        return -1;
-    p->planned = size->kept > p->planned ? size->kept : p->planned;
     return 0;
 }
 
@@ -267,12 +191,12 @@ int pass_ready(struct pass *p, struct error *err) {
 }
 
 int pass_forward(struct pass *p, const struct packed *batch, bool keep, struct error *err) {
-    const enum keep how = kept_by(p, keep);
+    const enum keep how = pass_kept_by(p, keep);
     struct trunk *t = p->trunk;
 
     p->forward = false;
     if (check_batch(t, batch, err) || pass_take_batch(p, batch, err) || spread_keys(p, err) ||
-        reserve_kept(p, (uint64_t)p->flow.n, how, err) || pass_lay_out(p, how, err) ||
+        pass_reserve_kept(p, (uint64_t)p->flow.n, how, err) || pass_lay_out(p, how, err) ||
         adapted_forward(t, p->lora, &p->work, &p->flow, err))
         return -1;
     return pass_ready(p, err);
@@ -375,7 +299,7 @@ int pass_logprobs(struct pass *p, const struct pass_targets *t, float *logp, flo
     struct rows *r = &p->head;
     size_t bytes = t->n * sizeof(float);
 
-    if (check_targets(p, t, err) || rows_reserve(p, r, t->n, 1, err) || gather(p, r, t->n, err))
+    if (check_targets(p, t, err) || pass_rows_reserve(p, r, t->n, 1, err) || gather(p, r, t->n, err))
         return -1;
     struct rein_head a = {
         .size = sizeof(a),
@@ -412,6 +336,8 @@ int pass_logprobs_backward(struct pass *p, const struct pass_targets *t, const f
         return error_run(err, "gradients of log-probabilities need the same pass_logprobs, after a kept forward pass");
     if (backend_upload(b, r->d_out, d_logp, bytes, err) ||
         (d_entropy && backend_upload(b, r->d_entropy, d_entropy, bytes, err)))
+        return -1;
+    if (param_fresh_grad(b, p->trunk->lm_head, err))
         return -1;
     struct rein_head_dx a = {
         .size = sizeof(a),
@@ -468,7 +394,8 @@ static int head_input(struct pass *p, struct model *m, uint32_t n, const int32_t
 
     if (!pass_runs(p, m) || !m->head_param)
         return error_run(err, "the pass is not over the trunk of a view with a score or value head");
-    if (find_rows(p, n, rows, err) || rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) || gather(p, r, n, err))
+    if (find_rows(p, n, rows, err) || pass_rows_reserve(p, r, n, (size_t)m->head_param->w.rows, err) ||
+        gather(p, r, n, err))
         return -1;
     return head_drops(p) && (head_keys(p, n, rows, err) || head_drop(p, n, r->x, err)) ? -1 : 0;
 }

@@ -43,12 +43,16 @@ uint64_t pass_bytes(const struct pass *p); /* of workspace of its own held now *
 struct pass_size {
     uint64_t kept, passing;
     size_t targets, scores, heads;
+    bool over; /* every step is one forward pass and one back: gradients that lodge may lie over activations */
 };
 /* The bytes that this takes: of the pass's own, and of its backend's scratch, which all passes share. trained: activations are
  * kept; recompute: as pass_recompute. UINT64_MAX: beyond counting. */
 void pass_size_bytes(const struct model_config *c, const struct pass_size *size, bool trained, bool recompute,
                      uint64_t *own, uint64_t *scratch);
 int pass_reserve(struct pass *p, const struct pass_size *size, struct error *err);
+
+/* Memory for gradients that lodge with the pass (the first one over such a trunk) and have none yet. */
+int pass_lodge(struct pass *p, struct error *err);
 
 /* From now on, until it is called with NULL: pass_forward (REIN_SITE_ALL, REIN_SITE_EMBEDDING) and pass_scores (the head's
  * input in REIN_SITE_ALL and REIN_SITE_HEAD; noise on the head's weights) are perturbed. The keys are those of the `count`

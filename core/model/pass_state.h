@@ -27,6 +27,8 @@ struct pass {
     struct acts *layers;
     void *kept;
     size_t kept_bytes;
+    bool lodges, over; /* the trunk's gradients lie with this pass; in kept, over the activations */
+    void *gradients;   /* where they lie otherwise */
     uint64_t
         planned; /* rows that pass_reserve made it for; what grows beyond is another run's to repeat, and not counted */
     bool forward;         /* there was one, and no backward pass since */
@@ -48,6 +50,12 @@ struct pass {
     struct rows head, score; /* apart, since lse and entropy wait for the backward pass */
 };
 
+/* What a forward pass keeps that shall, or shall not, keep what a backward pass reads. */
+enum keep pass_kept_by(const struct pass *p, bool keep);
+/* Memory for n rows; what was kept is lost when it grows. */
+int pass_reserve_kept(struct pass *p, uint64_t n, enum keep keep, struct error *err);
+int pass_rows_reserve(struct pass *p, struct rows *r, size_t n, size_t heads, struct error *err);
+void pass_rows_free(struct rows *r, struct backend *b);
 /* Rows that pass_reserve made room for when all of their activations are kept; 0 where they are not to be. */
 uint64_t pass_planned(const struct pass *p);
 /* What p->flow is from now on: these sequences. */

@@ -27,7 +27,7 @@ int trace_open(struct trace *r, struct pass *p, size_t prompts, size_t drawn, st
     return 0;
 }
 
-/* Rows lie behind where the pass has its own, as far as the widest array is long, which is where it has dx otherwise. */
+/* Rows lie behind where the pass has its own, as far as the widest array is long. */
 static float *recorded(const struct trace *r) {
     const uint64_t floats = r->room * work_widest(&r->pass->trunk->config);
 

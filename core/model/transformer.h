@@ -40,7 +40,8 @@ struct work {
     float *rstd, *mean;   /* of the final norm */
     float *hidden;        /* [n][h]; of KEEP_NOTHING in scratch */
     /* backward only */
-    float *dx;            /* [n][h] kept: the gradient of hidden, which the heads add to, then of what enters each layer */
+    float *dx; /* [n][h] kept, before the layers: the gradient of hidden, which the heads add to, then of what enters
+                  each layer */
     float *dxn;           /* [n][h] */
     float *datt, *dq, *dk, *dv, *dact;
 };
@@ -48,6 +49,9 @@ struct work_bytes {
     uint64_t kept, scratch; /* UINT64_MAX: beyond counting */
 };
 struct work_bytes work_bytes(const struct model_config *c, uint64_t n, enum keep keep);
+/* The first so many bytes of what is kept are read still while the backward pass has `layers` to go through;
+ * one more than there are: and the final norm. */
+uint64_t work_waiting(const struct model_config *c, uint64_t n, enum keep keep, uint64_t layers);
 /* Sets the arrays. With the same n, keep and kept, what is kept stays when scratch moves. */
 void work_lay_out(struct work *w, const struct model_config *c, uint64_t n, enum keep keep, float *kept, float *scratch);
 /* The same for rows from .. from + n of `all`: what is kept lies in arrays of all rows, from row `from` of each. */
@@ -112,13 +116,13 @@ int layer_inside(const struct trunk *t, size_t index, struct work *w, const stru
 int run_linear(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n, const float *x,
                float *y, float beta, struct error *err);
 /* dw += dy^T x (and dbias); dx = beta dx + dy W */
-int run_linear_dw(const struct trunk *t, struct model_param *w, const struct model_param *bias, int64_t n,
-                  const float *dy, const float *x, struct error *err);
+int run_linear_dw(const struct trunk *t, struct model_param *w, struct model_param *bias, int64_t n, const float *dy,
+                  const float *x, struct error *err);
 int run_linear_dx(const struct trunk *t, struct model_param *w, int64_t n, const float *dy, float *dx, float beta,
                   struct error *err);
 struct norm_call {
     int64_t n, cols;
-    const struct model_param *weight, *bias;
+    struct model_param *weight, *bias;
     const float *x;
     float *y, *rstd, *mean;
 };

@@ -126,10 +126,12 @@ uint64_t work_widest(const struct model_config *m) {
     return (uint64_t)m->intermediate > most ? (uint64_t)m->intermediate : most;
 }
 
-/* dx comes last. Where all is kept it has room for any array: see trace.c. */
-static void carve_kept(struct carver *c, const struct model_config *m, enum keep keep, struct work *w) {
-    carve_last(c, m, w);
-    carve(c, &w->dx, keep == KEEP_ALL ? work_widest(m) : (uint64_t)m->hidden);
+/* Before the layers, since it is needed until the last of them is through, which are given up from the end. */
+static void carve_first(struct carver *c, const struct model_config *m, struct work *w) {
+    struct carver dx = {.base = c->base, .used = c->used, .n = c->n, .from = c->from};
+
+    carve(&dx, &w->dx, (uint64_t)m->hidden);
+    c->used = dx.used; /* and not listed: a forward pass leaves nothing there */
 }
 
 void work_lay_out(struct work *w, const struct model_config *m, uint64_t n, enum keep keep, float *kept,
@@ -149,6 +151,8 @@ void work_lay_out_part(struct work *w, const struct model_config *m, const struc
         carve_backward(&pass, m, w);
     if (keep == KEEP_INPUTS)
         carve_inside(&pass, m, &one);
+    if (keep != KEEP_NOTHING)
+        carve_first(&stay, m, w);
     for (int64_t i = 0; i < m->layers; i++) {
         layers[i] = one;
         if (keep != KEEP_NOTHING)
@@ -157,7 +161,7 @@ void work_lay_out_part(struct work *w, const struct model_config *m, const struc
             carve_inside(&stay, m, &layers[i]);
     }
     if (keep != KEEP_NOTHING)
-        carve_kept(&stay, m, keep, w);
+        carve_last(&stay, m, w);
 }
 
 size_t work_kept_arrays(const struct model_config *m, uint64_t n, float *kept, struct work_array *out) {
@@ -165,6 +169,7 @@ size_t work_kept_arrays(const struct model_config *m, uint64_t n, float *kept, s
     struct work w = {0};
     struct acts one = {0};
 
+    carve_first(&stay, m, &w);
     for (int64_t i = 0; i < m->layers; i++) {
         carve(&stay, &one.x, (uint64_t)m->hidden);
         carve_inside(&stay, m, &one);
@@ -179,21 +184,49 @@ static uint64_t in_bytes(uint64_t floats) {
     return __builtin_mul_overflow(floats, (uint64_t)sizeof(float), &bytes) ? UINT64_MAX : bytes;
 }
 
+/* What is read still while so many layers wait for their backward pass; one more: the final norm, too. */
+static uint64_t carve_waiting(struct carver *c, const struct model_config *m, enum keep keep, uint64_t layers) {
+    struct carver one_layer = {.n = c->n};
+    struct acts one = {0};
+    struct work w = {0};
+    uint64_t floats;
+    const bool last = layers > (uint64_t)m->layers;
+
+    carve(&one_layer, &one.x, (uint64_t)m->hidden);
+    if (keep == KEEP_ALL)
+        carve_inside(&one_layer, m, &one);
+    carve_first(c, m, &w);
+    if (__builtin_mul_overflow(one_layer.used, layers - last, &floats) ||
+        __builtin_add_overflow(c->used, floats, &c->used))
+        c->used = UINT64_MAX;
+    if (last)
+        carve_last(c, m, &w);
+    return in_bytes(c->used);
+}
+
+uint64_t work_waiting(const struct model_config *m, uint64_t n, enum keep keep, uint64_t layers) {
+    struct carver c = {.n = n};
+
+    return carve_waiting(&c, m, keep, layers);
+}
+
+/* Where all is kept there is room beyond for the widest array: see trace.c. */
 struct work_bytes work_bytes(const struct model_config *m, uint64_t n, enum keep keep) {
     struct carver stay = {.n = n}, pass = {.n = n};
     struct work w = {0};
     struct acts one = {0};
+    float *beyond;
 
     if (keep == KEEP_NOTHING) {
         carve_passing(&pass, m, &w, &one);
         return (struct work_bytes){0, in_bytes(pass.used)};
     }
     carve_backward(&pass, m, &w);
-    carve(&stay, &one.x, (uint64_t)m->hidden);
-    carve_inside(keep == KEEP_ALL ? &stay : &pass, m, &one);
-    if (__builtin_mul_overflow(stay.used, (uint64_t)m->layers, &stay.used))
-        stay.used = UINT64_MAX;
-    carve_kept(&stay, m, keep, &w);
+    if (keep == KEEP_INPUTS)
+        carve_inside(&pass, m, &one);
+    carve_waiting(&stay, m, keep, (uint64_t)m->layers + 1);
+    if (keep == KEEP_ALL)
+        carve(&stay, &beyond, work_widest(m));
     return (struct work_bytes){in_bytes(stay.used), in_bytes(pass.used)};
 }
 

@@ -281,13 +281,18 @@ static uint64_t plus(uint64_t a, uint64_t b) {
 }
 
 /* A pass has its own memory; what it needs for a while it takes from the scratch that all share. */
-static void add_pass(struct plan_stage *ps, const struct model_config *c, const struct pass_size *size,
-                     const struct model_use *trained, uint64_t *scratch) {
-    uint64_t own, shared;
+static int add_pass(struct planner *w, struct plan_stage *ps, const struct model_config *c,
+                    const struct pass_size *size, const struct model_use *trained, uint64_t *scratch) {
+    const bool recompute = trained && trained->checkpointing;
+    uint64_t own, shared, saved = 0;
 
-    pass_size_bytes(c, size, trained != NULL, trained && trained->checkpointing, &own, &shared);
-    ps->work = plus(ps->work, own);
+    pass_size_bytes(c, size, trained != NULL, recompute, &own, &shared);
+    if (trained && size->over && !lora_trains(w->p, trained) &&
+        model_overlaid(c, &trained->source, size->kept, recompute, &saved, w->err) != 0)
+        return -1;
+    ps->work = plus(ps->work, own - saved);
     *scratch = largest(*scratch, shared);
+    return 0;
 }
 
 static uint64_t sampling(const struct stage *s, const struct model_config *c, const struct stage_extent *e) {
@@ -308,22 +313,21 @@ static int add_work(struct planner *w, struct plan_stage *ps, const struct origi
     enum { SCORED_TOKENS = 4096 }; /* a chunk of completions ends with the one that makes it so large */
     const struct stage *s = ps->stage;
     const bool scores = s->model.source.head == MODEL_SCORE, valued = critic != NULL && s->critic.share;
-    const struct room_passes passes = room_of_passes(e, scores ? ps->models[0].heads : 0, valued);
+    const struct room_passes passes = room_of_passes(s, data_micro(s), e, scores ? ps->models[0].heads : 0, valued);
     const uint64_t chunk = SCORED_TOKENS + (uint64_t)e->prompt + stage_max_tokens(s);
     const struct pass_size scored = {.passing = e->rollout < chunk ? e->rollout : chunk};
     uint64_t scratch = s->on_policy ? sampling(s, &o->config, e) : 0;
     const struct origin *reward;
 
-    add_pass(ps, &o->config, &passes.actor, &s->model, &scratch);
-    if (s->reference.present && stage_keeps_reference(s))
-        add_pass(ps, &o->config, &passes.reference, NULL, &scratch);
-    if (critic && !valued)
-        add_pass(ps, &critic->config, &passes.critic, &s->critic, &scratch);
-    for (size_t i = 0; i < s->nscored; i++) {
-        if (find_origin(w, &s->scored[i].use, &reward) != 0)
+    if (add_pass(w, ps, &o->config, &passes.actor, &s->model, &scratch) != 0 ||
+        (s->reference.present && stage_keeps_reference(s) &&
+         add_pass(w, ps, &o->config, &passes.reference, NULL, &scratch) != 0) ||
+        (critic && !valued && add_pass(w, ps, &critic->config, &passes.critic, &s->critic, &scratch) != 0))
+        return -1;
+    for (size_t i = 0; i < s->nscored; i++)
+        if (find_origin(w, &s->scored[i].use, &reward) != 0 ||
+            add_pass(w, ps, &reward->config, &scored, NULL, &scratch) != 0)
             return -1;
-        add_pass(ps, &reward->config, &scored, NULL, &scratch);
-    }
     ps->work = plus(ps->work, scratch);
     return 0;
 }

@@ -66,25 +66,27 @@ int optimizer_add(struct optimizer *o, struct model_param *p, double lr, uint32_
     return 0;
 }
 
-int optimizer_zero_grad(struct optimizer *o, struct error *err) {
+void optimizer_zero_grad(struct optimizer *o) {
     for (size_t i = 0; i < o->count; i++)
-        if (fill_zero(o, o->slots[i].param->grad, elements(o->slots[i].param), err) != 0)
-            return -1;
-    return 0;
+        o->slots[i].param->stale = true;
 }
 
 static bool takes_part(const struct optimizer_slot *slot, int owner) {
     return owner == OPTIMIZER_ALL || slot->owner == (uint32_t)owner;
 }
 
-/* Sums of squares of all gradients, or of all weights, one for each slot. */
-static int sum_squares(const struct optimizer *o, bool weights, double *out, struct error *err) {
+/* Sums of squares of gradients, those that nothing was added to among them, or of weights; one for each slot that takes
+ * part. */
+static int sum_squares(const struct optimizer *o, int owner, bool weights, double *out, struct error *err) {
     for (size_t i = 0; i < o->count; i++) {
-        const struct model_param *p = o->slots[i].param;
+        struct model_param *p = o->slots[i].param;
         const struct rein_sum_squares a = {.size = sizeof(a), .n = (int64_t)elements(p),
                                            .x = weights ? param_master(p) : p->grad, .out = &out[i]};
 
-        if (backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0) {
+        if (!takes_part(&o->slots[i], owner))
+            continue;
+        if ((!weights && param_fresh_grad(o->backend, p, err) != 0) ||
+            backend_check(o->backend, o->backend->k.sum_squares(o->backend->dev, &a), "sum_squares", err) != 0) {
             /* the sums before this one are still written to out, which the caller frees */
             backend_sync(o->backend, NULL);
             return -1;
@@ -99,10 +101,9 @@ int optimizer_norm(const struct optimizer *o, int owner, double *norm, struct er
 
     if (squares == NULL)
         return error_nomem(err, "gradient norm");
-    rc = sum_squares(o, false, squares, err);
+    rc = sum_squares(o, owner, false, squares, err);
     for (size_t i = 0; i < o->count; i++)
-        if (takes_part(&o->slots[i], owner))
-            total += squares[i];
+        total += squares[i];
     *norm = sqrt(total);
     free(squares);
     return rc;
@@ -115,7 +116,7 @@ int optimizer_check_finite(const struct optimizer *o, struct error *err) {
 
     if (squares == NULL)
         return error_nomem(err, "weights");
-    rc = sum_squares(o, true, squares, err);
+    rc = sum_squares(o, OPTIMIZER_ALL, true, squares, err);
     for (size_t i = 0; rc == 0 && i < o->count; i++)
         if (!isfinite(squares[i]))
             rc = error_run(err, "%s holds a number that is not finite: not saved", o->slots[i].param->name);

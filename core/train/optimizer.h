@@ -41,7 +41,9 @@ void optimizer_free(struct optimizer *o);
 /* Nothing happens when `p` is frozen or there already (a shared trunk's parameters appear in every view). */
 int optimizer_add(struct optimizer *o, struct model_param *p, double lr, uint32_t owner, struct error *err);
 
-int optimizer_zero_grad(struct optimizer *o, struct error *err);
+/* What is added to the gradients next begins at zero. They are not written here: what lies there may be in use still.
+ */
+void optimizer_zero_grad(struct optimizer *o);
 /* Norm of the gradient before clipping; not finite when a derivative is not. */
 int optimizer_norm(const struct optimizer *o, int owner, double *norm, struct error *err);
 /* One update; lr is each parameter's own times `factor`. `owner`: only the parameters of that number,

@@ -232,21 +232,35 @@ int room_of_rollouts(const struct room_plan *p, const struct dataset *prompts, s
     return rc;
 }
 
-struct room_passes room_of_passes(const struct stage_extent *e, uint32_t scores, bool valued) {
+/* Is a step one micro-batch of one algorithm? */
+static bool in_one_piece(const struct stage *s, uint32_t micro) {
+    const int64_t rollout = s->rollout.prompts * s->rollout.group;
+    int64_t step = s->train.batch;
+
+    if (s->on_policy)
+        step = s->train.minibatch > 0 && s->train.minibatch < rollout ? s->train.minibatch : rollout;
+    return s->nalgorithms == 1 && (int64_t)micro >= step;
+}
+
+struct room_passes room_of_passes(const struct stage *s, uint32_t micro, const struct stage_extent *e, uint32_t scores,
+                                  bool valued) {
+    const bool over = in_one_piece(s, micro);
     const uint64_t tokens = e->passing.tokens > e->trained.tokens ? e->passing.tokens : e->trained.tokens;
     const uint64_t rows = e->passing.rows > e->trained.rows ? e->passing.rows : e->trained.rows;
     const uint32_t sequences =
         e->passing.sequences > e->trained.sequences ? e->passing.sequences : e->trained.sequences;
 
-    return (struct room_passes){.actor = {.kept = e->trained.rows,
-                                          .passing = rows,
-                                          .targets = scores ? 0 : tokens,
-                                          .scores = scores   ? sequences
-                                                    : valued ? tokens
-                                                             : 0,
-                                          .heads = scores ? scores : 1},
-                                .critic = {.kept = e->trained.rows, .passing = rows, .scores = tokens, .heads = 1},
-                                .reference = {.passing = rows, .targets = tokens}};
+    return (struct room_passes){
+        .actor = {.over = over,
+                  .kept = e->trained.rows,
+                  .passing = rows,
+                  .targets = scores ? 0 : tokens,
+                  .scores = scores   ? sequences
+                            : valued ? tokens
+                                     : 0,
+                  .heads = scores ? scores : 1},
+        .critic = {.over = over, .kept = e->trained.rows, .passing = rows, .scores = tokens, .heads = 1},
+        .reference = {.passing = rows, .targets = tokens}};
 }
 
 static int room_to_sample(const struct run *r, uint32_t longest, struct error *err) {
@@ -279,8 +293,9 @@ int room_make(struct run *r, struct error *err) {
             return -1;
     if (r->eval.rows > 0 && room_of_samples(&p, &r->eval, NULL, &e, err) != 0)
         return -1;
-    const struct room_passes passes = room_of_passes(
-        &e, model_head(t->actor) == MODEL_SCORE ? model_heads(t->actor) : 0, t->critic != NULL && t->shared);
+    const struct room_passes passes =
+        room_of_passes(r->stage, r->micro, &e, model_head(t->actor) == MODEL_SCORE ? model_heads(t->actor) : 0,
+                       t->critic != NULL && t->shared);
 
     if (pass_reserve(t->actor_pass, &passes.actor, err) != 0 ||
         (t->critic_pass != NULL && pass_reserve(t->critic_pass, &passes.critic, err) != 0))

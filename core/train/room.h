@@ -27,7 +27,8 @@ struct room_passes {
     struct pass_size actor, critic, reference;
 };
 /* scores: the actor has so many score heads instead of its language model's; valued: a critic shares its trunk. */
-struct room_passes room_of_passes(const struct stage_extent *e, uint32_t scores, bool valued);
+struct room_passes room_of_passes(const struct stage *s, uint32_t micro, const struct stage_extent *e, uint32_t scores,
+                                  bool valued);
 
 /* After that no step, rollout or evaluation allocates on the device, unless a reward model's texts are larger than
  * ours. */

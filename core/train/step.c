@@ -272,10 +272,9 @@ int step_run(struct step *s, const struct step_request *r, struct step_result *o
     for (size_t i = 0; i < r->count; i++)
         total += r->parts[i].count;
     if (!r->eval) {
-        if (optimizer_zero_grad(s->trainer->optimizer, err) != 0)
-            return -1;
-        if (s->trainer->critic_optimizer != NULL && optimizer_zero_grad(s->trainer->critic_optimizer, err) != 0)
-            return -1;
+        optimizer_zero_grad(s->trainer->optimizer);
+        if (s->trainer->critic_optimizer != NULL)
+            optimizer_zero_grad(s->trainer->critic_optimizer);
     }
     for (size_t i = 0; i < r->count; i++) {
         if (run_part(s, r, &r->parts[i], done, total, out, err) != 0)

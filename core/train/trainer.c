@@ -19,7 +19,7 @@ static int open_critic(const struct stage *s, uint64_t seed, struct trainer *t, 
 
     if (!s->critic.present)
         return error_input(err, "stage %s: the algorithm needs a critic", s->name);
-    source.trainable = true;
+    source.trainable = source.lodges = true;
     source.head_seed = seed ^ 0x2545F4914F6CDD1Dull; /* its adapter draws apart from the policy's */
     if (source.head != MODEL_SCORE)
         source.head = MODEL_VALUE;
@@ -51,7 +51,8 @@ int trainer_open_optimizers(const struct stage *s, double lr, struct trainer *t,
                                               .weight_decay = c->weight_decay, .max_grad_norm = c->max_grad_norm,
                                               .weight_decay_all = c->weight_decay_all != 0};
 
-    if (optimizer_create(t->backend, &options, &t->optimizer, err) != 0 ||
+    if (pass_lodge(t->actor_pass, err) != 0 || (t->critic_pass != NULL && pass_lodge(t->critic_pass, err) != 0) ||
+        optimizer_create(t->backend, &options, &t->optimizer, err) != 0 ||
         add_parameters(t->optimizer, t->actor, lr, OWNER_ACTOR, err) != 0)
         return -1;
     if (t->critic == NULL)
@@ -68,7 +69,7 @@ int trainer_open(const struct stage *s, const struct stage_env *env, uint32_t ne
     struct model_source source = s->model.source;
 
     *out = (struct trainer){.backend = env->backend};
-    source.trainable = true;
+    source.trainable = source.lodges = true;
     source.head_seed = env->seed;
     if (needs & REIN_NEED_SCORE)
         source.head = MODEL_SCORE;

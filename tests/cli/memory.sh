@@ -85,7 +85,8 @@ holds ppo <<YAML
     rollout: {prompts: 192, group: 1, max_tokens: 24}
     train: {steps: 1, epochs: 1, lr: 1.0e-4}
 YAML
-# models of 48 MiB, of which the reward model and the reference are never in memory as a whole
+# models of 48 MiB, of which the reward model and the reference are never in memory as a whole, and whose gradients lie over
+# activations of their size
 mkdir wide
 cp "$demo"/model/tokenizer* wide
 sed 's/"hidden_size": 96/"hidden_size": 384/; s/"intermediate_size": 192/"intermediate_size": 1536/; s/"num_hidden_layers": 3/"num_hidden_layers": 5/' \
@@ -108,6 +109,22 @@ stages:
     train: {steps: 1, batch: 1}
 YAML
 run run wide.yaml
+holds sft-wide <<YAML
+  - name: one
+    algorithm: {use: sft}
+    model: {from: out-wide/sft/model}
+    data: {train: $demo/data/sft.jsonl}
+    train: {steps: 1, batch: 32}
+YAML
+whole=$measured
+holds sft-wide-cut <<YAML
+  - name: one
+    algorithm: {use: sft}
+    model: {from: out-wide/sft/model}
+    data: {train: $demo/data/sft.jsonl}
+    train: {steps: 1, batch: 32, micro_batch: 31}
+YAML
+ok "a step in one piece has no gradients of its own" [ $((whole + (24 << 20))) -lt "$measured" ]
 holds ppo-lora <<YAML
   - name: one
     algorithm: {use: ppo}

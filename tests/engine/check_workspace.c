@@ -2,7 +2,9 @@
  * What a pass keeps and what it computes again, and that nothing is allocated once there was room made.
  */
 #include "engine.h"
-#include "model/transformer.h"
+#include "model/gradients.h"
+#include "model/param.h"
+#include "model/pass_state.h"
 #include "tap.h"
 
 #include <math.h>
@@ -39,12 +41,11 @@ static int first_case(bool scores) {
 }
 
 /* Forward and backward; the numbers that came out in `out` [22]. */
-static void run(struct pass *p, struct model *m, float *out) {
+static void add_gradients(struct pass *p, struct model *m, float *out) {
     const float d[3] = {0.7f, -1, 0.3f};
     struct error err = {0};
     float d_logp[22];
 
-    must(model_zero_grad(m, &err), &err);
     memset(out, 0, 22 * sizeof(*out));
     if (model_head(m) == MODEL_LM) {
         for (int i = 0; i < 22; i++)
@@ -56,6 +57,13 @@ static void run(struct pass *p, struct model *m, float *out) {
     must(pass_scores(p, m, 3, last, out, &err), &err);
     must(pass_scores_backward(p, m, 3, last, d, &err), &err);
     must(pass_backward(p, &err), &err);
+}
+
+static void run(struct pass *p, struct model *m, float *out) {
+    struct error err = {0};
+
+    must(model_zero_grad(m, &err), &err);
+    add_gradients(p, m, out);
 }
 
 static float **gradients_of(struct model *m) {
@@ -171,6 +179,85 @@ START_TEST(room_is_made_once) {
 }
 END_TEST
 
+static void forget_gradients(struct model *m) {
+    for (size_t i = 0; i < model_params(m); i++)
+        model_param(m, i)->stale = true;
+}
+
+static float **run_lodged(struct pass *p, struct model *m, int times) {
+    struct error err = {0};
+    float out[22];
+
+    forget_gradients(m);
+    for (int k = 0; k < times; k++)
+        add_gradients(p, m, out);
+    for (size_t i = 0; i < model_params(m); i++)
+        must(param_fresh_grad(engine_backend(), model_param(m, i), &err), &err);
+    return gradients_of(m);
+}
+
+static void same_gradients(struct model *m, float **g, float **h) {
+    for (size_t i = 0; i < model_params(m); i++) {
+        const struct model_param *q = model_param(m, i);
+
+        ck_assert_msg(memcmp(g[i], h[i], (size_t)param_count(q) * sizeof(float)) == 0, "%s", q->name);
+        free(h[i]);
+    }
+    free(h);
+}
+
+/* _i / 2: a family; _i % 2: with checkpointing. Over the activations, in room that grows with the batch, step after
+ * step; and apart from them, where the gradients of two batches add up. */
+START_TEST(gradients_lodge_with_a_pass) {
+    const enum keep keep = _i % 2 ? KEEP_INPUTS : KEEP_ALL;
+    struct error err = {0};
+    char *folder;
+    struct model *own = open_case(_i / 2, &folder), *m;
+    const struct model_source source = {.path = folder, .head = model_head(own), .trainable = true, .lodges = true};
+    struct pass *p;
+    float **once, **twice;
+
+    must(pass_create(own, &p, &err), &err);
+    pass_share(p, 0);
+    pass_recompute(p, keep == KEEP_INPUTS);
+    once = run_lodged(p, own, 1);
+    twice = run_lodged(p, own, 2);
+    pass_free(p);
+    for (int over = 0; over < 2; over++) {
+        must(model_open(engine_backend(), &source, &m, &err), &err);
+        must(pass_create(m, &p, &err), &err);
+        pass_share(p, 0);
+        pass_recompute(p, keep == KEEP_INPUTS);
+        must(pass_reserve(p, &(struct pass_size){.kept = over ? 5 : 22, .over = over}, &err), &err);
+        must(pass_lodge(p, &err), &err);
+        for (int turn = 0; turn < 2; turn++)
+            same_gradients(m, over ? once : twice, run_lodged(p, m, over ? 1 : 2));
+        for (size_t i = 0; over && i < m->trunk->nparams; i++) {
+            const char *at = (char *)m->trunk->params[i]->grad, *kept = p->kept;
+
+            ck_assert(at >= kept && at + param_count(m->trunk->params[i]) * sizeof(float) <= kept + p->kept_bytes);
+        }
+        if (over) {
+            const uint64_t acts = work_bytes(model_config(m), 22, keep).kept, grads = gradients_bytes(m->trunk);
+
+            ck_assert_uint_ge(p->kept_bytes, acts > grads ? acts : grads);
+            ck_assert_uint_lt(p->kept_bytes, (acts > grads ? acts : grads) + (acts < grads ? acts : grads) * 3 / 4);
+            ck_assert_ptr_null(p->gradients);
+        }
+        pass_free(p);
+        model_close(m);
+    }
+    for (size_t i = 0; i < model_params(own); i++) {
+        free(once[i]);
+        free(twice[i]);
+    }
+    free(once);
+    free(twice);
+    model_close(own);
+    engine_remove(folder);
+}
+END_TEST
+
 /* Two passes take turns: what one keeps stays, what it does not is gone when the other has run. */
 START_TEST(turns_do_not_mix) {
     struct error err = {0};
@@ -229,6 +316,7 @@ int main(void) {
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, what_is_computed_again_has_the_same_bits, 0,
                         2 * (int)json_array_size(json_object_get(golden, "cases")));
+    tcase_add_loop_test(t, gradients_lodge_with_a_pass, 0, 2 * (int)json_array_size(json_object_get(golden, "cases")));
     tcase_add_test(t, bytes_are_counted);
     tcase_add_test(t, room_is_made_once);
     tcase_add_test(t, turns_do_not_mix);
