@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +58,33 @@ START_TEST(pages_stay_apart) {
     ck_assert_ptr_null(pages_alloc(SIZE_MAX));
 }
 END_TEST
+
+#if !defined(__SANITIZE_ADDRESS__)
+/* What is handed out costs nothing before it is used: its first touch is where threads can share it. */
+START_TEST(pages_are_not_touched) {
+    enum { PIECES = 8, BYTES = 4 << 20 };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *piece[PIECES], there[BYTES / 4096];
+
+    for (int i = 0; i < PIECES; i++) {
+        const size_t bytes = i % 2 ? BYTES : 5 * BYTES; /* in a region with others, and in one of its own */
+        size_t resident = 0;
+
+        piece[i] = pages_alloc(bytes);
+        ck_assert_ptr_nonnull(piece[i]);
+        ck_assert_int_eq(mincore(piece[i] - (uintptr_t)piece[i] % page, BYTES, there), 0);
+        for (size_t k = 0; k < BYTES / page; k++)
+            resident += there[k] & 1;
+        ck_assert_uint_eq(resident, 0);
+    }
+    piece[0][0] = 1;
+    ck_assert_int_eq(mincore(piece[0] - (uintptr_t)piece[0] % page, page, there), 0);
+    ck_assert_uint_eq(there[0] & 1, 1);
+    for (int i = 0; i < PIECES; i++)
+        pages_free(piece[i]);
+}
+END_TEST
+#endif
 
 START_TEST(errors_carry_place_and_kind) {
     struct error err = {0};
@@ -226,6 +254,9 @@ int main(void) {
 
     tcase_add_test(t, sizes_are_checked);
     tcase_add_test(t, pages_stay_apart);
+#if !defined(__SANITIZE_ADDRESS__)
+    tcase_add_test(t, pages_are_not_touched);
+#endif
     tcase_add_test(t, errors_carry_place_and_kind);
     tcase_add_test(t, philox_matches_published_vectors);
     tcase_add_test(t, normal_values_have_their_moments);
