@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/fingerprint.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -21,6 +24,36 @@ static json_t *put_freeze(const struct model_source *source) {
     return list;
 }
 
+struct summed {
+    const struct model_source *source;
+    uint32_t sum;
+};
+/* What is being made, and the files that were summed for it so far: several uses are often of one model. */
+struct models {
+    json_t *out;
+    struct summed *summed;
+    size_t count;
+};
+
+static bool same_text(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static int sum_of(struct models *m, const struct model_source *source, uint32_t *sum, struct error *err) {
+    for (size_t i = 0; i < m->count; i++) {
+        const struct model_source *x = m->summed[i].source;
+
+        if (strcmp(x->path, source->path) == 0 && x->random == source->random && same_text(x->base, source->base)) {
+            *sum = m->summed[i].sum;
+            return 0;
+        }
+    }
+    if (model_sum(source, sum, err) != 0)
+        return -1;
+    m->summed[m->count++] = (struct summed){source, *sum};
+    return 0;
+}
+
 static int put(json_t *out, const char *use, const char *key, json_t *value, struct error *err) {
     char name[192];
 
@@ -29,38 +62,41 @@ static int put(json_t *out, const char *use, const char *key, json_t *value, str
 }
 
 /* A critic on the policy's trunk may have no files of its own. */
-static int put_model(json_t *out, const char *use, const struct model_use *u, struct error *err) {
+static int put_model(struct models *m, const char *use, const struct model_use *u, struct error *err) {
     const struct model_source *source = &u->source;
     uint32_t sum = 0;
 
     if (!u->present)
         return 0;
-    if (source->path != NULL && model_sum(source, &sum, err) != 0)
+    if (source->path != NULL && sum_of(m, source, &sum, err) != 0)
         return -1;
-    if (put(out, use, "from", json_integer(sum), err) != 0 ||
-        put(out, use, "dtype", json_integer(source->dtype), err) != 0 ||
-        put(out, use, "freeze", put_freeze(source), err) != 0)
+    if (put(m->out, use, "from", json_integer(sum), err) != 0 ||
+        put(m->out, use, "dtype", json_integer(source->dtype), err) != 0 ||
+        put(m->out, use, "freeze", put_freeze(source), err) != 0)
         return -1;
-    return source->lora != NULL ? put(out, use, "lora", put_adapter(source->lora), err) : 0;
+    return source->lora != NULL ? put(m->out, use, "lora", put_adapter(source->lora), err) : 0;
 }
 
 int fingerprint_models(const struct stage *s, json_t **out, struct error *err) {
+    struct models m = {.out = json_object(), .summed = mem_zeros(3 + s->nscored, sizeof(*m.summed))};
     int rc;
 
-    *out = json_object();
-    if (*out == NULL)
-        return error_nomem(err, "checkpoint");
-    rc = put_model(*out, "model", &s->model, err) != 0 || put_model(*out, "critic", &s->critic, err) != 0 ||
-         put_model(*out, "reference", &s->reference, err) != 0;
+    *out = m.out;
+    if (m.out == NULL || m.summed == NULL)
+        rc = error_nomem(err, "checkpoint");
+    else
+        rc = put_model(&m, "model", &s->model, err) != 0 || put_model(&m, "critic", &s->critic, err) != 0 ||
+             put_model(&m, "reference", &s->reference, err) != 0;
     for (size_t i = 0; rc == 0 && i < s->nscored; i++) {
         char use[160];
 
         snprintf(use, sizeof(use), "rewards.%.140s", s->scored[i].name);
-        rc = put_model(*out, use, &s->scored[i].use, err) != 0;
+        rc = put_model(&m, use, &s->scored[i].use, err) != 0;
     }
+    free(m.summed);
     if (rc == 0)
         return 0;
-    json_decref(*out);
+    json_decref(m.out);
     *out = NULL;
     return -1;
 }
