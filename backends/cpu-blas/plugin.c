@@ -175,39 +175,42 @@ static void cpu_free(void *dev, void *ptr) {
         d->host->free(d->host->ctx, ptr);
 }
 
-/* Memory that is touched for the first time is cleared by the kernel, a thread at a time: pieces share that out too. */
-enum { TRANSFER = 1 << 20 };
+/* Memory that is touched for the first time is cleared by the kernel, a huge page at a time: pieces share that out too.
+ * They end where huge pages do, since one that two threads touch at once is cleared twice. */
+enum { TRANSFER = 2 << 20 };
 
 struct transfer {
     char *to;
-    const char *from;
+    const char *from; /* NULL: filled with `byte` */
     uint8_t byte;
+    size_t before; /* from the beginning of a huge page to `to` */
 };
 
-static void run_copy(void *ctx, int64_t begin, int64_t end) {
+static void run_transfer(void *ctx, int64_t begin, int64_t end) {
     const struct transfer *t = ctx;
+    const size_t first = (size_t)begin > t->before ? (size_t)begin - t->before : 0;
+    const size_t bytes = (size_t)end - t->before - first;
 
-    memcpy(t->to + begin, t->from + begin, (size_t)(end - begin));
+    if (t->from)
+        memcpy(t->to + first, t->from + first, bytes);
+    else
+        memset(t->to + first, t->byte, bytes);
+}
+
+static void transfer(void *dev, struct transfer t, size_t bytes) {
+    t.before = (uintptr_t)t.to % TRANSFER;
+    if (bytes > 0)
+        parallel_ranges(dev, (int64_t)(t.before + bytes), TRANSFER, run_transfer, &t);
 }
 
 static rein_status cpu_copy(void *dev, void *dst, const void *src, size_t bytes, uint32_t direction) {
-    struct transfer t = {.to = dst, .from = src};
-
     (void)direction;
-    parallel_ranges(dev, (int64_t)bytes, TRANSFER, run_copy, &t);
+    transfer(dev, (struct transfer){.to = dst, .from = src}, bytes);
     return REIN_OK;
 }
 
-static void run_fill(void *ctx, int64_t begin, int64_t end) {
-    const struct transfer *t = ctx;
-
-    memset(t->to + begin, t->byte, (size_t)(end - begin));
-}
-
 static rein_status cpu_fill(void *dev, void *ptr, uint8_t byte, size_t bytes) {
-    struct transfer t = {.to = ptr, .byte = byte};
-
-    parallel_ranges(dev, (int64_t)bytes, TRANSFER, run_fill, &t);
+    transfer(dev, (struct transfer){.to = ptr, .byte = byte}, bytes);
     return REIN_OK;
 }
 

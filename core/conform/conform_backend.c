@@ -59,7 +59,7 @@ static void check_life(const struct rein_backend_ops *ops, const void *config) {
 
 /* So much at a time that threads may share it, from odd places and with odd ends. */
 static void check_large(const struct rein_backend_ops *ops, const void *config) {
-    enum { BYTES = (5 << 19) + 77, FROM = 13, FILLED = (3 << 19) + 5 };
+    enum { BYTES = (9 << 19) + 77, FROM = 13, FILLED = (5 << 19) + 5 };
     const struct rein_open how = {.size = sizeof(how), .threads = 3};
     unsigned char *there = malloc(BYTES), *back = malloc(BYTES);
     void *dev = NULL, *p = NULL, *q = NULL;
