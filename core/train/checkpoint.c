@@ -161,11 +161,10 @@ int checkpoint_put_weights(struct checkpoint_writer *w, const char *name, const 
     return put_set(w, file, o, false, err);
 }
 
-int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, const struct optimizer *o,
-                             struct error *err) {
+int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, struct optimizer *o, struct error *err) {
     char file[64];
 
-    if (checkpoint_put_weights(w, name, o, err) != 0)
+    if (checkpoint_put_weights(w, name, o, err) != 0 || optimizer_set_moments(o, err) != 0)
         return -1;
     snprintf(file, sizeof(file), "%.32s-adamw.safetensors", name);
     return put_set(w, file, o, true, err);
@@ -416,7 +415,7 @@ static int get_set(const char *path, const char *name, bool moments, struct opti
         return -1;
     }
     for (size_t i = 0; rc == 0 && i < o->count; i++) {
-        const struct optimizer_slot *slot = &o->slots[i];
+        struct optimizer_slot *slot = &o->slots[i];
         char full[256];
 
         snprintf(full, sizeof(full), "%.230s%s", slot->param->name, moments ? ".exp_avg" : "");
@@ -426,6 +425,7 @@ static int get_set(const char *path, const char *name, bool moments, struct opti
         if (rc == 0 && moments) {
             snprintf(full, sizeof(full), "%.230s.exp_avg_sq", slot->param->name);
             rc = get_tensor(t, full, o, slot, slot->v, err);
+            slot->moments_set = rc == 0;
         }
     }
     tensors_close(t);

@@ -22,8 +22,7 @@ int checkpoint_put(struct checkpoint_writer *w, const char *name, const void *da
 /* Weights of an optimizer's parameters, float32: <name>.safetensors. Refuses weights that are not finite. */
 int checkpoint_put_weights(struct checkpoint_writer *w, const char *name, const struct optimizer *o, struct error *err);
 /* And both moments: <name>-adamw.safetensors. */
-int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, const struct optimizer *o,
-                             struct error *err);
+int checkpoint_put_optimizer(struct checkpoint_writer *w, const char *name, struct optimizer *o, struct error *err);
 /* Makes it last, then removes all but the newest `keep`. Releases w, whatever happens. */
 int checkpoint_commit(struct checkpoint_writer *w, int64_t keep, struct error *err);
 void checkpoint_abort(struct checkpoint_writer *w);

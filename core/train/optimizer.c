@@ -57,12 +57,27 @@ int optimizer_add(struct optimizer *o, struct model_param *p, double lr, uint32_
     if (slot->m == NULL)
         return -1;
     slot->v = backend_alloc(o->backend, elements(p), sizeof(float), err);
-    if (slot->v == NULL || fill_zero(o, slot->m, elements(p), err) != 0 || fill_zero(o, slot->v, elements(p), err) != 0) {
+    if (slot->v == NULL) {
         backend_free(o->backend, slot->m);
-        backend_free(o->backend, slot->v);
         return -1;
     }
     o->count++;
+    return 0;
+}
+
+static int set_moments(struct optimizer *o, struct optimizer_slot *slot, struct error *err) {
+    const size_t n = elements(slot->param);
+
+    if (slot->moments_set)
+        return 0;
+    slot->moments_set = fill_zero(o, slot->m, n, err) == 0 && fill_zero(o, slot->v, n, err) == 0;
+    return slot->moments_set ? 0 : -1;
+}
+
+int optimizer_set_moments(struct optimizer *o, struct error *err) {
+    for (size_t i = 0; i < o->count; i++)
+        if (set_moments(o, &o->slots[i], err) != 0)
+            return -1;
     return 0;
 }
 
@@ -139,6 +154,8 @@ int optimizer_step(struct optimizer *o, int owner, double factor, double norm, s
 
         if (!takes_part(slot, owner))
             continue;
+        if (set_moments(o, slot, err) != 0)
+            return -1;
         if (backend_check(o->backend, o->backend->k.adamw(o->backend->dev, &a), "adamw", err) != 0)
             return -1;
         slot->steps++;

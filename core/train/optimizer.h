@@ -21,6 +21,7 @@ struct optimizer_options {
 struct optimizer_slot {
     struct model_param *param;
     float *m, *v;                /* device [rows * cols] */
+    bool moments_set;            /* they hold numbers: until the first update they are memory that nothing has touched */
     int64_t steps;               /* updates done: the step of the bias correction */
     double lr;                   /* before the schedule */
     uint32_t owner;              /* which model brought it; the caller's own numbering */
@@ -40,6 +41,9 @@ int optimizer_create(struct backend *b, const struct optimizer_options *options,
 void optimizer_free(struct optimizer *o);
 /* Nothing happens when `p` is frozen or there already (a shared trunk's parameters appear in every view). */
 int optimizer_add(struct optimizer *o, struct model_param *p, double lr, uint32_t owner, struct error *err);
+
+/* Zeroes the moments that no update has set yet: before they are read from outside. */
+int optimizer_set_moments(struct optimizer *o, struct error *err);
 
 /* What is added to the gradients next begins at zero. They are not written here: what lies there may be in use still.
  */

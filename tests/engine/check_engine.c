@@ -198,6 +198,7 @@ START_TEST(gradient_equals_differences) {
     struct pass *p;
 
     must(model_open(engine_backend(), &source, &m, &err), &err);
+    must(model_zero_grad(m, &err), &err);
     must(pass_create(m, &p, &err), &err);
     for (uint32_t i = 0; i < offset[batch.count]; i++)
         d[i] = (float)token_weight(0, i);

@@ -92,6 +92,7 @@ static struct model *open_case(int i, bool lora, bool trainable, char **folder) 
 
     source.path = *folder = engine_model(config, true);
     must(model_open(engine_backend(), &source, &m, &err), &err);
+    must(model_zero_grad(m, &err), &err);
     for (size_t k = 0; lora && k < model_params(m); k++) { /* B begins as 0 */
         struct model_param *b = model_param(m, k);
         const size_t count = (size_t)(b->w.rows * b->w.cols);

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "base/mem.h"
+#include "dirty.h"
 #include "model/tensors.h"
 #include "model/param.h"
 #include "model/weights.h"
@@ -44,6 +45,7 @@ struct backend *engine_backend(void) {
     if (!b) {
         const struct rein_plugin *plugin = wanted_plugin(&config);
         must(backend_open(plugin, config, NULL, &b, &err), &err);
+        dirty_memory(b);
     }
     return b;
 }
@@ -247,6 +249,7 @@ struct model *engine_open(const char *path, enum model_head head, bool trainable
     struct model *m;
 
     must(model_open(engine_backend(), &source, &m, &err), &err);
+    must(model_zero_grad(m, &err), &err);
     return m;
 }
 

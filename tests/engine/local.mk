@@ -1,6 +1,6 @@
 if HAVE_CHECK
 check_PROGRAMS += tests/engine/check_engine tests/engine/check_model tests/engine/check_reference
-tests_engine_check_engine_SOURCES = tests/engine/check_engine.c tests/engine/engine.c tests/engine/engine.h tests/tap.h
+tests_engine_check_engine_SOURCES = tests/engine/check_engine.c tests/engine/engine.c tests/engine/engine.h tests/dirty.h tests/tap.h
 tests_engine_check_engine_CPPFLAGS = $(TEST_CPP)
 tests_engine_check_engine_CFLAGS = $(TEST_CC)
 tests_engine_check_engine_LDADD = $(TEST_LINK) -lm

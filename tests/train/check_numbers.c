@@ -1,6 +1,7 @@
 /* The optimizer and the schedules against PyTorch, metrics, and samples as bytes. SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "base/mem.h"
+#include "dirty.h"
 #include "ref/ref.h"
 #include "train/batch.h"
 #include "train/metrics.h"
@@ -125,6 +126,7 @@ static void run_adamw(const json_t *x) {
     struct backend *b = NULL;
 
     ck_assert_int_eq(backend_open(&ref_plugin, NULL, NULL, &b, NULL), 0);
+    dirty_memory(b);
     p[0] = make_param(b, 3, 5, 50, true);
     p[1] = make_param(b, 1, 7, 51, false);
     ck_assert_int_eq(optimizer_create(b, &options, &o, NULL), 0);

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "dirty.h"
 #include "plugin/host.h"
 #include "report/record.h"
 #include "report/sink.h"
@@ -57,6 +58,7 @@ int harness_use(struct harness *h, const char *backend) {
     if ((bound != NULL || table.config_size == 0) && backend_open(module->plugin, bound, NULL, &b, NULL) == 0) {
         backend_close(h->backend);
         h->backend = b;
+        dirty_memory(b);
     }
     arena_free(&arena);
     return b != NULL ? 0 : -1;
