@@ -141,9 +141,31 @@ static int read_pieces(struct backend *b, const struct model_param *p, const str
     return rc ? -1 : 0;
 }
 
+/* Where p lies in the mapping just as `dtype`, or NULL. */
+static const void *in_place(const struct model_param *p, const struct tensors *file, uint32_t dtype) {
+    const struct tensor_info *info = tensors_find(file, param_file_name(p));
+    const unsigned char *data = info && info->dtype == dtype && !p->place.transposed ? tensors_data(file, info) : NULL;
+
+    return data ? data + param_file_index(p, 0) * dtype_width(dtype) : NULL;
+}
+
+/* By the backend's threads, which share the clearing of pages that are written to for the first time too. */
+static int read_by_backend(struct backend *b, const struct target *to, const void *data, uint32_t dtype, uint64_t count,
+                           struct error *err) {
+    const struct rein_cast a = {
+        .size = sizeof(a), .from = dtype, .to = to->dtype, .n = (int64_t)count, .x = data, .y = to->data};
+    const int rc = dtype == to->dtype ? backend_upload(b, to->data, data, count * dtype_width(dtype), err)
+                                      : backend_check(b, b->k.cast(b->dev, &a), "cast", err);
+
+    return rc || backend_sync(b, err) ? -1 : 0;
+}
+
 static int read_target(struct backend *b, const struct model_param *p, const struct tensors *file, struct error *err) {
     const struct target to = target_of(p);
+    const void *data = b->host_memory ? in_place(p, file, p->file_dtype) : NULL;
 
+    if (data && (p->file_dtype == to.dtype || to.dtype == REIN_F32)) /* to float32 there is one way */
+        return read_by_backend(b, &to, data, p->file_dtype, param_count(p), err);
     if (!b->host_memory)
         return read_pieces(b, p, file, err);
     if (p->place.transposed)
@@ -159,18 +181,9 @@ int param_read(struct backend *b, struct model_param *p, const struct tensors *f
     return param_round(b, p, err);
 }
 
-/* Where p lies in the mapping just as it is wanted, or NULL. */
-static const void *in_place(const struct model_param *p, const struct tensors *file) {
-    const struct tensor_info *info = tensors_find(file, param_file_name(p));
-    const unsigned char *data = info && info->dtype == p->w.dtype && !p->place.transposed ? tensors_data(file, info)
-                                                                                          : NULL;
-
-    return data ? data + param_file_index(p, 0) * dtype_width(p->w.dtype) : NULL;
-}
-
 int param_fill(struct backend *b, struct model_param *p, bool trainable, const struct tensors *file,
                struct error *err) {
-    const void *data = b->host_memory && (!trainable || p->frozen) ? in_place(p, file) : NULL;
+    const void *data = b->host_memory && (!trainable || p->frozen) ? in_place(p, file, p->w.dtype) : NULL;
 
     if (data) {
         p->w.data = (void *)(uintptr_t)data; /* never written to: nothing trains here */
