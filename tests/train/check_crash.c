@@ -150,7 +150,7 @@ int main(void) {
         return 1;
     snprintf(folder, sizeof(folder), "%s/stage", h.folder);
     if (optimizer_create(h.backend, &options, &optimizer, NULL) != 0 ||
-        optimizer_add(optimizer, &param, 1, 0, NULL) != 0)
+        optimizer_add(optimizer, &param, 1, 0, NULL) != 0 || optimizer_set_moments(optimizer, NULL) != 0)
         return 1;
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, a_kill_before_any_system_call_leaves_the_old_or_the_new);
