@@ -25,6 +25,15 @@ backends_libisa_v4_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends/cpu-bla
 backends_libisa_v4_la_CFLAGS = $(CPU_ISA_CFLAGS) -mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl \
 	-mprefer-vector-width=512
 CPU_ISA_LIBS += backends/libisa-v3.la backends/libisa-v4.la
+if HAVE_AMX
+noinst_LTLIBRARIES += backends/libisa-amx.la
+backends_libisa_amx_la_SOURCES = backends/cpu-blas/isa/amx.c backends/cpu-blas/isa/table.c \
+	backends/cpu-blas/isa/level.h backends/cpu-blas/isa/tile.h backends/cpu-blas/isa/vec.h backends/cpu-blas/kernels.h
+backends_libisa_amx_la_CPPFLAGS = $(backends_libisa_v4_la_CPPFLAGS) -DISA_AMX
+backends_libisa_amx_la_CFLAGS = $(backends_libisa_v4_la_CFLAGS) -mamx-tile -mamx-bf16
+CPU_ISA_LIBS += backends/libisa-amx.la
+CPU_AMX = -DHAVE_AMX
+endif
 endif
 
 backends_LTLIBRARIES += backends/cpu-blas.la
@@ -32,7 +41,7 @@ backends_cpu_blas_la_SOURCES = backends/cpu-blas/plugin.c backends/cpu-blas/atte
 	backends/cpu-blas/blas.h backends/cpu-blas/device.h backends/cpu-blas/gemm.c backends/cpu-blas/head.c \
 	backends/cpu-blas/kernels.h backends/cpu-blas/linear.c backends/cpu-blas/memory.c \
 	backends/cpu-blas/parallel.c backends/cpu-blas/rows.c backends/cpu-blas/sample.c
-backends_cpu_blas_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends/cpu-blas
+backends_cpu_blas_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends/cpu-blas $(CPU_AMX)
 backends_cpu_blas_la_CFLAGS = $(AM_CFLAGS) $(BLAS_CFLAGS) $(OPENMP_CFLAGS)
 backends_cpu_blas_la_LDFLAGS = $(MODULE_LINK) $(OPENMP_CFLAGS)
 backends_cpu_blas_la_LIBADD = $(CPU_ISA_LIBS) $(BLAS_LIBS)

@@ -27,7 +27,8 @@ struct device {
     int threads;
     bool blas;              /* large products go to the BLAS library */
     int blas_threads;       /* what the library was set to before open */
-    char *scratch;          /* threads x SCRATCH_BYTES */
+    char *scratch;          /* threads x scratch_bytes */
+    size_t scratch_bytes;
     struct {
         void *memory;
         size_t bytes;
@@ -39,7 +40,7 @@ struct device {
 /* Memory for the current call, kept for later ones; 64-byte aligned. NULL, and the failure noted, without. */
 void *device_work(struct device *d, int slot, int64_t count, size_t size);
 static inline void *device_scratch(const struct device *d, int thread) {
-    return d->scratch + (size_t)thread * SCRATCH_BYTES;
+    return d->scratch + (size_t)thread * d->scratch_bytes;
 }
 rein_status device_nomem(struct device *d);
 

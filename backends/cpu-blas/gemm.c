@@ -61,6 +61,27 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
+/* Products on tiles: a piece for each thread, cut so that what the pieces take is the least. Packing a value costs
+ * about as much as PACKING products. */
+static void cut_for_tiles(struct grid *grid) {
+    enum { PANEL = 32, PACKING = 96 };
+    const struct gemm *g = grid->g;
+    const int64_t threads = grid->d->threads;
+    int64_t least_time = INT64_MAX;
+
+    for (int64_t down = 1; down <= threads; down++) {
+        int64_t across = (threads + down - 1) / down;
+        int64_t m = cut(g->m, down, down, PANEL), n = cut(g->n, across, across, PANEL);
+        int64_t pieces = (g->m + m - 1) / m * ((g->n + n - 1) / n);
+        int64_t time = (pieces + threads - 1) / threads * (m * n + PACKING * (m + n));
+        if (time < least_time) {
+            least_time = time;
+            grid->part_m = m;
+            grid->part_n = n;
+        }
+    }
+}
+
 /* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where each piece
  * packs all of one operand (few rows; or A^T, whose smaller operand it is) there are only as many as keep the threads
  * at work. The same shape and number of threads is always cut alike; a piece of few rows may be summed in another order
@@ -74,7 +95,9 @@ void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_blo
     if (g->m == 0 || g->n == 0)
         return;
     if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
-        if (g->a_t && g->m >= g->n) {
+        if (d->k->tiles && !few) {
+            cut_for_tiles(&grid);
+        } else if (g->a_t && g->m >= g->n) {
             grid.part_m = cut(g->m, pieces, d->threads, STEP_M);
             cells = (g->m + grid.part_m - 1) / grid.part_m;
             grid.part_n = cut(g->n, (pieces + cells - 1) / cells, d->threads, STEP_N);

@@ -44,13 +44,15 @@ struct attention_part {
     int64_t q0, q1, h0, h1, segments;
 };
 
-/* Bytes of scratch that a call may use; one a thread, 64-byte aligned. */
-enum { SCRATCH_BYTES = 3 << 20 };
+/* Bytes of scratch that a call may use; one a thread, 64-byte aligned. The second is that of levels that set `tiles`.
+ */
+enum { SCRATCH_BYTES = 3 << 20, TILE_SCRATCH_BYTES = 6 << 20 };
 /* Attention handles this many tile rows (queries x heads of a group) and keys at a time. */
 enum { TILE_ROWS = 64, TILE_KEYS = 64, MOST_HEAD_DIM = 512 };
 
 struct cpu_kernels {
     const char *name;
+    bool tiles; /* large products pack both operands: few pieces, nearly square, are the best */
     void (*gemm)(const struct gemm *g, void *scratch);
     void (*norm)(const struct rein_norm *a, int64_t begin, int64_t end);
     void (*norm_dx)(const struct rein_norm_dx *a, int64_t begin, int64_t end);
@@ -85,6 +87,9 @@ struct cpu_kernels {
 extern const struct cpu_kernels cpu_kernels_baseline;
 #if defined(__x86_64__)
 extern const struct cpu_kernels cpu_kernels_v3, cpu_kernels_v4;
+#ifdef HAVE_AMX
+extern const struct cpu_kernels cpu_kernels_amx;
+#endif
 #endif
 
 #endif

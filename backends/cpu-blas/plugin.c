@@ -9,8 +9,13 @@
 #include <rein/plugin.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef HAVE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
-enum { ISA_AUTO, ISA_BASELINE, ISA_V3, ISA_V4 };
+enum { ISA_AUTO, ISA_BASELINE, ISA_V3, ISA_V4, ISA_AMX };
 enum { GEMM_AUTO, GEMM_OWN, GEMM_BLAS };
 enum { MOST_THREADS = 512 };
 
@@ -18,14 +23,14 @@ struct config {
     int64_t isa, gemm;
 };
 
-static const char *const isa_choices[] = {"auto", "baseline", "v3", "v4", NULL};
+static const char *const isa_choices[] = {"auto", "baseline", "v3", "v4", "amx", NULL};
 static const char *const gemm_choices[] = {"auto", "own", "blas", NULL};
 
 static const struct rein_param params[] = {
     {.name = "isa", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, isa), .dflt = "auto",
      .choices = isa_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
-     .doc = "Instruction set of the kernels: the best this processor has, or one of x86-64's levels (v3: AVX2, v4: "
-            "AVX-512)."},
+     .doc = "Instruction set of the kernels: the best this processor has, one of x86-64's levels (v3: AVX2, v4: "
+            "AVX-512), or AVX-512 with large products on AMX tiles."},
     {.name = "gemm", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, gemm), .dflt = "auto",
      .choices = gemm_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
      .doc = "Who computes products of more than 32 rows: our kernels, the BLAS library, or whichever is the better on "
@@ -51,8 +56,26 @@ static bool has_v4(void) {
 #endif
 }
 
+/* Tiles need the system's leave, which is asked once and holds for all threads. */
+static bool has_amx(void) {
+#ifdef HAVE_AMX
+    enum { LEAVE = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a, b, c, d;
+
+    return has_v4() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
+           syscall(SYS_arch_prctl, LEAVE, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 /* The kernels for a choice of `isa`, or NULL when the processor has not got it. */
 static const struct cpu_kernels *pick_kernels(int64_t isa) {
+#ifdef HAVE_AMX
+    if ((isa == ISA_AUTO || isa == ISA_AMX) && has_amx())
+        return &cpu_kernels_amx;
+#endif
 #if defined(__x86_64__)
     if (has_v4() && (isa == ISA_AUTO || isa == ISA_V4))
         return &cpu_kernels_v4;
@@ -120,7 +143,8 @@ static rein_status cpu_open(const struct rein_host *host, const void *config, co
     d->host = host;
     d->k = k;
     d->threads = how->threads ? (int)least(how->threads, MOST_THREADS) : parallel_default_threads();
-    d->scratch = host->alloc(host->ctx, (size_t)d->threads * SCRATCH_BYTES);
+    d->scratch_bytes = k->tiles ? TILE_SCRATCH_BYTES : SCRATCH_BYTES;
+    d->scratch = host->alloc(host->ctx, (size_t)d->threads * d->scratch_bytes);
     rc = d->scratch ? set_up_blas(d, c->gemm) : device_nomem(d);
     if (rc) {
         cpu_close(d);
@@ -270,7 +294,7 @@ static const struct rein_plugin plugin = {
     .name = "cpu-blas",
     .version = "0.1.0",
     .license = "MIT",
-    .summary = "The CPU: vector kernels for AVX-512, AVX2 and plain C, a BLAS library, and threads.",
+    .summary = "The CPU: kernels for AMX, AVX-512, AVX2 and plain C, a BLAS library, and threads.",
     .params = params,
     .param_stride = sizeof(struct rein_param),
     .config_size = sizeof(struct config),

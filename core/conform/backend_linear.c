@@ -6,6 +6,8 @@
 static const uint32_t dtypes[] = {REIN_F32, REIN_F16, REIN_BF16};
 static const char *const dtype_names[] = {"f32", "f16", "bf16"};
 
+enum { SHORT = 64 }; /* terms of a sum */
+
 /* How case i varies: gaps between rows, beta, bias. */
 struct variant {
     int64_t gap;
@@ -27,6 +29,7 @@ static void forward(struct rig *r, int64_t m, int64_t rows, int64_t cols, int dt
     x = rig_array(r, RIG_IN, m, cols, cols + v.gap, REIN_F32);
     bias = v.bias ? rig_array(r, RIG_IN, 1, rows, rows, REIN_F32) : NULL;
     y = rig_array(r, v.beta != 0 ? RIG_BOTH : RIG_OUT, m, rows, rows + v.gap, REIN_F32);
+    y->close = cols <= SHORT;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_linear a = {.w = rig_weight(r, w, side), .m = m, .ldx = x->ld, .ldy = y->ld, .x = rig_at(x, side),
                                 .bias = rig_at(bias, side), .y = rig_at(y, side), .beta = v.beta};
@@ -44,6 +47,7 @@ static void backward(struct rig *r, int64_t m, int64_t rows, int64_t cols, int d
     w = rig_array(r, RIG_IN, rows, cols, cols + v.gap, dtypes[dtype]);
     dy = rig_array(r, RIG_IN, m, rows, rows + v.gap, REIN_F32);
     dx = rig_array(r, v.beta != 0 ? RIG_BOTH : RIG_OUT, m, cols, cols + v.gap, REIN_F32);
+    dx->close = rows <= SHORT;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_linear_dx a = {.w = rig_weight(r, w, side), .m = m, .lddy = dy->ld, .lddx = dx->ld,
                                    .dy = rig_at(dy, side), .dx = rig_at(dx, side), .beta = v.beta};
@@ -62,6 +66,8 @@ static void weight_gradient(struct rig *r, int64_t m, int64_t rows, int64_t cols
     x = rig_array(r, RIG_IN, m, cols, cols + v.gap, REIN_F32);
     dw = i < 0 ? NULL : rig_array(r, RIG_BOTH, rows, cols, cols + v.gap, REIN_F32);
     dbias = v.bias ? rig_array(r, RIG_BOTH, 1, rows, rows, REIN_F32) : NULL;
+    if (dw)
+        dw->close = m <= SHORT;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_linear_dw a = {.m = m, .rows = rows, .cols = cols, .lddy = dy->ld, .ldx = x->ld, .lddw = cols + v.gap,
                                    .dy = rig_at(dy, side), .x = rig_at(x, side), .dw = rig_at(dw, side),
@@ -106,11 +112,11 @@ static void new_generation(struct rig *r, int64_t m, int dtype) {
 }
 
 void check_linear(struct rig *r) {
-    static const int64_t shapes[][3] = {{1, 1, 1},     {0, 5, 3},     {5, 0, 3},     {5, 3, 0},      {1, 17, 31},
-                                        {7, 67, 129},  {16, 64, 64},  {33, 131, 67}, {20, 129, 801}, {2, 576, 192},
-                                        {130, 97, 33}, {65, 3, 385},  {3, 1, 500},   {100, 16, 72},  {15, 77, 50},
-                                        {31, 55, 41},  {45, 151, 36}, {15, 611, 40}, {16, 33, 512},  {16, 48, 128},
-                                        {30, 500, 70}, {46, 301, 33}};
+    static const int64_t shapes[][3] = {{1, 1, 1},     {0, 5, 3},     {5, 0, 3},      {5, 3, 0},       {1, 17, 31},
+                                        {7, 67, 129},  {16, 64, 64},  {33, 131, 67},  {20, 129, 801},  {2, 576, 192},
+                                        {130, 97, 33}, {65, 3, 385},  {3, 1, 500},    {100, 16, 72},   {15, 77, 50},
+                                        {31, 55, 41},  {45, 151, 36}, {15, 611, 40},  {16, 33, 512},   {16, 48, 128},
+                                        {30, 500, 70}, {46, 301, 33}, {70, 81, 1300}, {290, 1550, 40}, {300, 40, 90}};
     const int count = sizeof(shapes) / sizeof(*shapes);
     int i = 0;
 
@@ -142,6 +148,7 @@ void check_linear(struct rig *r) {
     for (int64_t m = 1; m <= 33; m++)
         weight_gradient(r, m, 41, 30 + m, (int)m);
     weight_gradient(r, 500, 50, 40, 0);
+    weight_gradient(r, 1200, 70, 130, 1);
     for (int64_t m = 0; m <= 64; m += 16)
         weight_gradient(r, m, 300, 40, -1);
     rig_report(r, "linear_dw");

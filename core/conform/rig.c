@@ -16,10 +16,17 @@ static size_t element_size(uint32_t dtype) {
     return dtype == REIN_F16 || dtype == REIN_BF16 ? 2 : dtype == RIG_F64 ? 8 : 4;
 }
 
+double rig_slack(void) {
+    return conform_tolerance() / CONFORM_TOLERANCE;
+}
+
 /* The largest difference allowed, relative to the array's largest value. */
-static double threshold(uint32_t dtype) {
+static double threshold(const struct array *a) {
+    const uint32_t dtype = a->dtype;
     const double least = dtype == REIN_BF16 ? 8e-3 : dtype == REIN_F16 ? 1e-3 : dtype == RIG_F64 ? 1e-6 : 0;
 
+    if (a->close)
+        return 1e-6 * rig_slack();
     return fmax(least, dtype == RIG_F64 ? 0 : conform_tolerance());
 }
 
@@ -58,10 +65,6 @@ bool rig_open(struct rig *r, const struct rein_plugin *plugin, const void *confi
 void rig_close(struct rig *r) {
     r->ops->close(r->dev[RIG_ONE]);
     r->ops->close(r->dev[RIG_TWO]);
-}
-
-double rig_slack(void) {
-    return conform_tolerance() / CONFORM_TOLERANCE;
 }
 
 double rig_uniform(struct rig *r) {
@@ -299,7 +302,7 @@ static void compare_values(struct rig *r, const struct array *a, int side) {
             size_t at = (size_t)(i * a->ld + j);
             double x = element(a, a->block[side], at), y = element(a, a->block[RIG_REF], at);
             double d = x == y || same_trouble(r, x, y) ? 0 : fabs(x - y) / (most > 0 ? most : 1);
-            if (!(d <= threshold(a->dtype))) {
+            if (!(d <= threshold(a))) {
                 rig_fail(r, "[%lld][%lld] is %.9g, the reference's %.9g (largest %.3g, %s)", (long long)i, (long long)j,
                          x, y, most, side == RIG_TWO ? "2 threads" : "1 thread");
                 return;

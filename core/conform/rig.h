@@ -48,6 +48,7 @@ struct array {
     void *device[RIG_SIDES];
     bool exact;   /* equal bits, not within the threshold */
     bool loose;   /* compared by the case itself */
+    bool close;   /* float32 made in few roundings: a shorter format on the way would show */
     double scale; /* differences are relative to at least this */
     struct rig *rig;
     struct array *next;

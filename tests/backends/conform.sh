@@ -36,6 +36,7 @@ case $(uname -m) in
 x86_64)
     level v3 avx2
     level v4 avx512dq
+    level amx amx_tile
     ;;
 esac
 holds "cpu-blas, products by the BLAS library" "$top/rein-conform" backend "$module" --set gemm=blas

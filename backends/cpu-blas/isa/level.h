@@ -7,6 +7,7 @@
 #include "isa/vec.h"
 
 void LEVEL(gemm)(const struct gemm *g, void *scratch);
+void gemm_amx(const struct gemm *g, void *scratch); /* beside the other kernels of v4 */
 /* Few rows and b_t, or false */
 bool LEVEL(few)(const struct gemm *g, void *scratch);
 bool LEVEL(dot)(const struct gemm *g, void *scratch);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "isa/level.h"
 
-#if ISA_LEVEL == 4
+#if defined(ISA_AMX) /* the kernels of v4 but for gemm */
+#define LEVEL_NAME "AMX and AVX-512"
+#elif ISA_LEVEL == 4
 #define LEVEL_NAME "AVX-512"
 #elif ISA_LEVEL == 3
 #define LEVEL_NAME "AVX2"
@@ -9,9 +11,15 @@
 #define LEVEL_NAME "baseline"
 #endif
 
+#if defined(ISA_AMX)
+const struct cpu_kernels cpu_kernels_amx = {
+    .tiles = true,
+    .gemm = gemm_amx,
+#else
 const struct cpu_kernels LEVEL(cpu_kernels) = {
-    .name = LEVEL_NAME,
     .gemm = LEVEL(gemm),
+#endif
+    .name = LEVEL_NAME,
     .norm = LEVEL(norm),
     .norm_dx = LEVEL(norm_dx),
     .norm_dweight = LEVEL(norm_dweight),
