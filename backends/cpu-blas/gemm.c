@@ -95,7 +95,7 @@ void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_blo
     if (g->m == 0 || g->n == 0)
         return;
     if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
-        if (d->k->tiles && !few) {
+        if (d->k->tiles && !d->blas && !few) {
             cut_for_tiles(&grid);
         } else if (g->a_t && g->m >= g->n) {
             grid.part_m = cut(g->m, pieces, d->threads, STEP_M);
