@@ -61,23 +61,25 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
-/* Products on tiles: a piece for each thread, cut so that what the pieces take is the least. Packing a value costs
- * about as much as PACKING products. */
+/* Products on tiles: a piece for each thread, cut so that what the pieces take is the least, and none so small that it
+ * would not gain. Packing a value costs about as much as PACKING products. */
 static void cut_for_tiles(struct grid *grid) {
     enum { PANEL = 32, PACKING = 96 };
     const struct gemm *g = grid->g;
-    const int64_t threads = grid->d->threads;
+    const int64_t threads = grid->d->threads, most_down = least(threads, (g->m + PANEL - 1) / PANEL);
     int64_t least_time = INT64_MAX;
 
-    for (int64_t down = 1; down <= threads; down++) {
+    for (int64_t down = 1; down <= most_down; down++) {
         int64_t across = (threads + down - 1) / down;
-        int64_t m = cut(g->m, down, down, PANEL), n = cut(g->n, across, across, PANEL);
-        int64_t pieces = (g->m + m - 1) / m * ((g->n + n - 1) / n);
-        int64_t time = (pieces + threads - 1) / threads * (m * n + PACKING * (m + n));
-        if (time < least_time) {
+        struct gemm part = *g;
+        part.m = least(g->m, cut(g->m, down, down, PANEL));
+        part.n = least(g->n, cut(g->n, across, across, PANEL));
+        int64_t pieces = (g->m + part.m - 1) / part.m * ((g->n + part.n - 1) / part.n);
+        int64_t time = (pieces + threads - 1) / threads * (part.m * part.n + PACKING * (part.m + part.n));
+        if (time < least_time && gemm_gains_from_tiles(&part)) {
             least_time = time;
-            grid->part_m = m;
-            grid->part_n = n;
+            grid->part_m = part.m;
+            grid->part_n = part.n;
         }
     }
 }
@@ -95,7 +97,7 @@ void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_blo
     if (g->m == 0 || g->n == 0)
         return;
     if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
-        if (d->k->tiles && !d->blas && !few) {
+        if (d->k->tiles && !d->blas && gemm_gains_from_tiles(g)) {
             cut_for_tiles(&grid);
         } else if (g->a_t && g->m >= g->n) {
             grid.part_m = cut(g->m, pieces, d->threads, STEP_M);

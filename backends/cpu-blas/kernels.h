@@ -1,8 +1,8 @@
 /* backends/cpu-blas/kernels.h - what one ISA level provides: serial kernels over a part of the work.
  * SPDX-License-Identifier: MIT
  *
- * Threads, memory and checks are the callers' business. Nothing here depends on how the work was
- * cut: an element has the same bits whatever part it was computed in.
+ * Threads, memory and checks are the callers' business. But for products, whose kernel is
+ * a matter of a piece's shape, an element has the same bits whatever part it was computed in.
  */
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H
@@ -22,6 +22,11 @@ struct gemm {
     const float *bias; /* [n] or NULL */
     float *c;
 };
+
+/* Does a product gain from tiles? Fewer rows, columns or terms cost more to pack than they save. */
+static inline bool gemm_gains_from_tiles(const struct gemm *g) {
+    return g->m >= (g->b_dtype == REIN_BF16 ? 33 : 49) && g->n >= 48 && g->k >= 32;
+}
 
 /* Statistics of one row of logits over one block of the vocabulary. */
 struct head_part {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The backend for CPUs: own kernels for three instruction set levels, a CBLAS library for the large products where it
+ * The backend for CPUs: own kernels for several instruction set levels, a CBLAS library for the large products where it
  * has the better ones, OpenMP threads.
  */
 #include "blas.h"
@@ -112,8 +112,8 @@ static void cpu_close(void *dev) {
     host->free(host->ctx, d);
 }
 
-/* Our products beat or match OpenBLAS with AVX2 and AVX-512 and give the same bits whatever the batch; without
- * them the library's kernels for this processor are the better, unless it does not know it. */
+/* Our products beat or match OpenBLAS with AVX2, AVX-512 and AMX; without them the library's kernels for this processor
+ * are the better, unless it does not know it. */
 static rein_status set_up_blas(struct device *d, int64_t choice) {
     const char *why;
 
@@ -135,7 +135,9 @@ static rein_status cpu_open(const struct rein_host *host, const void *config, co
     if (how->device != 0)
         return host->fail(host->ctx, REIN_ERR_ARG, "cpu-blas: there is only device 0");
     if (!k)
-        return host->fail_param(host->ctx, "isa", "this processor has no such instructions");
+        return host->fail_param(host->ctx, "isa",
+                                c->isa == ISA_AMX ? "no tiles here: the processor, the system or the build lacks AMX"
+                                                  : "this processor has no such instructions");
     d = host->alloc(host->ctx, sizeof(*d));
     if (!d)
         return host->fail(host->ctx, REIN_ERR_NOMEM, "cpu-blas: out of memory");

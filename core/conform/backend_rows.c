@@ -44,8 +44,6 @@ static void norm_dx(struct rig *r, uint32_t kind, int64_t n, int64_t cols, int i
     }
     dy = rig_array(r, in_place ? RIG_BOTH : RIG_IN, n, cols, cols + gap, REIN_F32);
     dx = in_place ? dy : rig_array(r, add ? RIG_BOTH : RIG_OUT, n, cols, cols + gap, REIN_F32);
-    if (layer && cols == 1)
-        dx->scale = 1; /* a column alone has no derivative, only rounding */
     dweight = i % 5 != 4 ? rig_array(r, RIG_BOTH, 1, cols, cols, REIN_F32) : NULL;
     dbias = layer && i % 3 != 2 ? rig_array(r, RIG_BOTH, 1, cols, cols, REIN_F32) : NULL;
     for (int side = 0; side < RIG_SIDES; side++) {
@@ -137,8 +135,6 @@ static void activation(struct rig *r, uint32_t kind, int64_t n, int64_t cols, bo
         dup = in_place ? up : rig_array(r, RIG_OUT, n, cols, ld, REIN_F32);
     dy = rig_array(r, RIG_IN, n, cols, cols + 2, REIN_F32);
     dgate->scale = 1e-2; /* nor one where terms cancel out, as at the minimum of gelu */
-    if (gated)
-        dup->scale = 1e-6;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_activation_dx a = {.kind = kind, .n = n, .cols = cols, .ldgate = ld, .ldup = ld, .lddy = dy->ld,
                                        .gate = rig_at(gate, side), .up = rig_at(up, side), .dy = rig_at(dy, side),

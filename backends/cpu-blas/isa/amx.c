@@ -7,8 +7,9 @@
 /* Products of float32 on tiles of bfloat16 (AMX). A float32 is the sum of three bfloat16 of 8 bits each, exactly; of
  * the nine products of two such sums the six that reach into float32's precision are made, and added up in float32.
  * (Henry, Tang and Heinecke, Leveraging the bfloat16 artificial intelligence datatype for higher-precision
- * computations, 2019.) What is left out is less than 2^-23 of a product, of either sign. Subnormal parts count as zero,
- * an infinity may give a NaN.
+ * computations, 2019.) What is left out is less than 2^-22 of a product, of either sign. The tiles take subnormal
+ * numbers, parts among them, for zero: all of float32's precision is there for factors above about 2^-102 and products
+ * above about 2^-100. An infinity may give a NaN.
  *
  * Both operands are packed in panels of PANEL rows (columns of B): [k / STEP][parts][2 tiles][16 rows][64 bytes]. A row
  * of a tile of A holds STEP values along k, as pairs (i, i + 16); a row of a tile of B holds such a pair for 16
@@ -282,18 +283,16 @@ static void configure(void) {
         config.bytes[i] = 64;
         config.rows[i] = TILE;
     }
+    __asm__ volatile("" ::"r"(&config) : "memory"); /* the intrinsic names 8 of its 64 bytes */
     _tile_loadconfig(&config);
 }
-
-/* Fewer rows or columns cost more to pack than they save. */
-enum { LEAST_M = 33, LEAST_N = 48, LEAST_K = 32 };
 
 void gemm_amx(const struct gemm *g, void *scratch) {
     const int64_t steps = (g->k + STEP - 1) / STEP, blocks = (g->k + MOST_K - 1) / MOST_K;
 
     _Static_assert(BLOCK_N % PANEL == 0 && BLOCK_M % PANEL == 0 && MOST_K % STEP == 0, "whole panels");
     _Static_assert((BLOCK_M + BLOCK_N) * MOST_K * 2 * PARTS <= TILE_SCRATCH_BYTES, "scratch of gemm");
-    if (g->m < LEAST_M || g->n < LEAST_N || g->k < LEAST_K) {
+    if (!gemm_gains_from_tiles(g)) {
         gemm_v4(g, scratch);
         return;
     }
