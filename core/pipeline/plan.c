@@ -185,13 +185,13 @@ static const struct lora_options *adapter_options(const struct planner *w, const
     return use->source.lora;
 }
 
-/* The trunk of an adapted model is frozen: whoever is read from the same files is a view on it. */
+/* The trunk of an adapted model is frozen: whoever is read from the same files, and held alike, is a view on it. */
 static bool on_adapted(const struct planner *w, const struct plan_stage *ps, const struct model_use *use,
                        const struct origin *o) {
     const struct stage *s = ps->stage;
     const struct origin *policy;
 
-    return use != &s->model && lora_trains(w->p, &s->model) &&
+    return use != &s->model && lora_trains(w->p, &s->model) && use->source.dtype == s->model.source.dtype &&
            (!use->source.trainable || lora_trains(w->p, use)) &&
            find_origin((struct planner *)(uintptr_t)w, &s->model, &policy) == 0 &&
            strcmp(policy->source.path, o->source.path) == 0;

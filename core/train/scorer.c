@@ -131,7 +131,6 @@ static int flush(const struct job *j, struct rows *r, struct error *err) {
     struct pass *pass = j->m->pass;
 
     for (uint32_t sample = 0; r->count > 0 && sample < j->samples; sample++) {
-        pass_leave(pass, head || sample + 1 == j->samples);
         if (signals_check(err) != 0 || perturb(j, r, sample, err) != 0 ||
             ((sample == 0 || !head) && pass_forward(pass, &packed, false, err) != 0) ||
             pass_head_scores(pass, j->m->model, r->count, r->last, r->scores, err) != 0)
@@ -191,6 +190,7 @@ static int score_all(const struct job *j, struct error *err) {
 
     if (rows_open(&r, c->rows, model_heads(j->m->model), err) != 0)
         goto out;
+    pass_leave(j->m->pass, true); /* by every draw: reading a layer again costs less than keeping the model does */
     for (uint32_t row = 0; row < c->rows; row++) {
         if (add_row(j->m, c, row, &r.ids, err) != 0 || rows_close_one(&r, err) != 0)
             goto out;

@@ -85,7 +85,7 @@ holds ppo <<YAML
     rollout: {prompts: 192, group: 1, max_tokens: 24}
     train: {steps: 1, epochs: 1, lr: 1.0e-4}
 YAML
-# models of 48 MiB, of which the reward model and the reference are never in memory as a whole, and whose gradients lie over
+# models of 48 MiB, of which frozen ones are never in memory as a whole, and whose gradients lie over
 # activations of their size
 mkdir wide
 cp "$demo"/model/tokenizer* wide
@@ -136,8 +136,35 @@ holds ppo-lora <<YAML
     rollout: {prompts: 8, group: 1, max_tokens: 24}
     train: {steps: 2, epochs: 1, lr: 1.0e-4}
 YAML
+holds ppo-lora-drawn <<YAML
+  - name: one
+    algorithm: {use: ppo}
+    model: {from: out-wide/sft/model, lora: {rank: 4}}
+    reference: {from: out-wide/sft/model, dtype: bf16}
+    critic: {share: policy}
+    rewards: [{use: rm-dropout, model: out-wide/rm/model, samples: 3, sites: all}]
+    data: {train: $demo/data/prompts.jsonl}
+    rollout: {prompts: 8, group: 1, max_tokens: 24}
+    train: {steps: 2, epochs: 1, lr: 1.0e-4}
+YAML
+grpo() { # BETA REFERENCE
+    cat <<YAML
+  - name: one
+    algorithm: {use: grpo, baseline: group, beta: $1}
+    model: {from: out-wide/sft/model}
+    $2
+    rewards: [{use: rule, kind: regex, pattern: "a"}]
+    data: {train: $demo/data/prompts.jsonl}
+    rollout: {prompts: 4, group: 2, max_tokens: 24}
+    train: {steps: 2, epochs: 1, lr: 1.0e-4}
+YAML
+}
+grpo 0 "" >stage && holds grpo-wide <stage
+alone=$measured
+grpo 0.04 "reference: {from: out-wide/sft/model}" >stage && holds grpo-wide-reference <stage
+ok "a reference is never in memory as a whole" [ "$measured" -lt $((alone + (24 << 20))) ]
 # 9 million completions are not compared with one another
-sed 's/prompts: 8, group: 1,/prompts: 3000, group: 3000,/' p.yaml >large.yaml
+sed 's/prompts: 4, group: 2,/prompts: 3000, group: 3000,/' p.yaml >large.yaml
 timeout 30 "$rein" check large.yaml >"$work/out" 2>"$work/err"
 ok "a rollout beyond all measure is answered at once" [ $? -ne 124 ]
 done_testing
