@@ -482,17 +482,6 @@ struct model_param *model_param(const struct model *m, size_t index) {
     return index < trunk + adapter_params(m) ? m->lora->params[index - trunk] : m->head_param;
 }
 
-int model_zero_grad(struct model *m, struct error *err) {
-    for (size_t i = 0; i < model_params(m); i++) {
-        struct model_param *p = model_param(m, i);
-
-        p->stale = p->grad != NULL;
-        if (param_fresh_grad(m->trunk->backend, p, err))
-            return -1;
-    }
-    return 0;
-}
-
 void model_touch(struct model *m) {
     for (size_t i = 0; i < model_params(m); i++)
         if (model_param(m, i)->grad) /* nothing else changes */

@@ -116,7 +116,6 @@ bool model_trunk_trains(const struct model *m);
  * in each view; the caller counts a pointer once. */
 size_t model_params(const struct model *m);
 struct model_param *model_param(const struct model *m, size_t index);
-int model_zero_grad(struct model *m, struct error *err);
 /* The float32 weights of a parameter that trains. */
 static inline float *param_master(const struct model_param *p) {
     return p->master ? p->master : p->w.data;

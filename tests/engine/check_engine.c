@@ -198,7 +198,7 @@ START_TEST(gradient_equals_differences) {
     struct pass *p;
 
     must(model_open(engine_backend(), &source, &m, &err), &err);
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     must(pass_create(m, &p, &err), &err);
     for (uint32_t i = 0; i < offset[batch.count]; i++)
         d[i] = (float)token_weight(0, i);
@@ -252,7 +252,7 @@ START_TEST(rows_do_not_see_each_other) {
         d[i] = 0.25f;
     engine_logprobs(p, &batch, d, all);
     float *sum = engine_gradient(m, engine_param(m, "model.layers.0.self_attn.k_proj.weight")), *parts;
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     for (uint32_t s = 0; s < batch.count; s++) {
         uint32_t span[2] = {0, offset[s + 1] - offset[s]};
         struct packed single = {1, span, ids + offset[s]};

@@ -358,7 +358,7 @@ START_TEST(new_adapter) {
                                         .head_seed = 5, .lora = &lora};
     struct model *m;
     struct pass *p;
-    must(model_open(engine_backend(), &source, &m, &err) || model_zero_grad(m, &err), &err);
+    must(model_open(engine_backend(), &source, &m, &err), &err);
     must(pass_create(m, &p, &err), &err);
     run(&c, m, p, true, adapted);
     outputs_of(c.base, &c, base);

@@ -31,7 +31,7 @@ static struct model *open_as(const struct model_source *source) {
     struct model *m;
 
     must(model_open(engine_backend(), source, &m, &err), &err);
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     return m;
 }
 

@@ -95,7 +95,7 @@ START_TEST(score_heads_are_saved_as_classifiers) {
     json_t *root;
 
     must(model_open(engine_backend(), &source, &m, &err), &err);
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     ck_assert_ptr_null(engine_param(m, "lm_head.weight"));
     scores(m, before);
     ck_assert(before[0] != 0 && before[0] != before[1]);
@@ -176,7 +176,7 @@ START_TEST(views_share_a_trunk) {
     model_touch(critic);
     must(pass_create(policy, &p, &err), &err);
     for (int which = 0; which < 3; which++) {
-        must(model_zero_grad(critic, &err), &err);
+        engine_zero_grad(critic);
         must(pass_forward(p, &batch, true, &err), &err);
         must(pass_logprobs(p, &t, logp, NULL, NULL, &err), &err);
         must(pass_scores(p, critic, 2, last, value, &err), &err);

@@ -185,7 +185,7 @@ START_TEST(sharing_changes_no_number) {
 
         make(&cases[c], &r);
         for (int turn = 0; turn < 2; turn++) {
-            must(model_zero_grad(view, &err), &err);
+            engine_zero_grad(view);
             pass_share(p, turn ? cases[c].least : 0);
             if (score)
                 classifier(p, m, &r, turn ? &together : &apart);

@@ -92,7 +92,7 @@ static struct model *open_case(int i, bool lora, bool trainable, char **folder) 
 
     source.path = *folder = engine_model(config, true);
     must(model_open(engine_backend(), &source, &m, &err), &err);
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     for (size_t k = 0; lora && k < model_params(m); k++) { /* B begins as 0 */
         struct model_param *b = model_param(m, k);
         const size_t count = (size_t)(b->w.rows * b->w.cols);
@@ -141,7 +141,7 @@ static void compare(struct model *m, struct pass *p, const struct rollout *r, co
     for (uint32_t i = 0; i < n; i++)
         d_logp[i] = (float)(i * 5 % 9) / 8 - 0.4f;
     for (int turn = 0; turn < 2; turn++) {
-        must(model_zero_grad(m, &err), &err);
+        engine_zero_grad(m);
         (turn ? engine_logprobs : engine_read_logprobs)(p, &r->packed, d_logp, logp[turn]);
         gradient[turn] = gradients(m);
         ck_assert(!pass_holds(p, &r->packed));

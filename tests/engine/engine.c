@@ -249,8 +249,19 @@ struct model *engine_open(const char *path, enum model_head head, bool trainable
     struct model *m;
 
     must(model_open(engine_backend(), &source, &m, &err), &err);
-    must(model_zero_grad(m, &err), &err);
+    engine_zero_grad(m);
     return m;
+}
+
+void engine_zero_grad(struct model *m) {
+    struct error err = {0};
+
+    for (size_t i = 0; i < model_params(m); i++) {
+        struct model_param *p = model_param(m, i);
+
+        p->stale = p->grad != NULL;
+        must(param_fresh_grad(model_backend(m), p, &err), &err);
+    }
 }
 
 struct model_param *engine_param(struct model *m, const char *name) {

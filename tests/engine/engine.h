@@ -51,6 +51,8 @@ float engine_weight(const char *name, uint64_t i);
 double engine_direction(const char *name, uint64_t i);
 
 struct model *engine_open(const char *path, enum model_head head, bool trainable);
+/* Every gradient of m is zeros. */
+void engine_zero_grad(struct model *m);
 struct model_param *engine_param(struct model *m, const char *name);
 /* What a device holds, on the host (free()), and back. */
 float *engine_download(struct model *m, const void *device, size_t count);

@@ -74,6 +74,6 @@ struct model *open_model(const struct model_source *source) {
     struct model *m;
     struct error err = {0};
 
-    ck_assert_msg(model_open(h.backend, source, &m, &err) == 0 && model_zero_grad(m, &err) == 0, "%s", err.text);
+    ck_assert_msg(model_open(h.backend, source, &m, &err) == 0, "%s", err.text);
     return m;
 }
