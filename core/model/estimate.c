@@ -29,10 +29,10 @@ static void count_mapped(const struct trunk *t, uint32_t in_file, uint32_t dtype
     for (size_t i = 0; i < t->nparams; i++) {
         const struct model_param *p = t->params[i];
 
-        if (param_dtype(p, in_file, false, dtype) != in_file || p->place.transposed)
-            continue;
         if (i > 0 && p->layer != t->params[i - 1]->layer)
             layer = 0;
+        if (param_dtype(p, in_file, false, dtype) != in_file || p->place.transposed)
+            continue;
         *(p->layer < 0 ? &around : &layer) += bytes_of(p, in_file, false, dtype);
         most = layer > most ? layer : most;
         out->mapped += bytes_of(p, in_file, false, dtype);

@@ -323,6 +323,30 @@ START_TEST(workspace_grows_to_the_largest_batch) {
 }
 END_TEST
 
+/* Of what lies in its file a pass that leaves its layers needs one at a time, and all that is around them. _i: vectors
+ * of bfloat16 are converted. */
+START_TEST(a_layer_passes_at_a_time) {
+    const char *config = _i ? CONFIG(3, 16, ",\"torch_dtype\":\"bfloat16\"") : CONFIG(3, 16, "");
+    const uint64_t vectors = _i ? 0 : 16, width = _i ? 2 : 4, around = (2 * 61 * 16 + vectors) * width,
+                   layer = (2 * 16 * 16 + 2 * 8 * 16 + 3 * 20 * 16 + 2 * vectors) * width;
+    char *folder = engine_model(config, false);
+    struct model_source source = {.path = folder};
+    struct model_memory memory;
+    struct model_config c;
+    struct error err = {0};
+
+    must(config_load(folder, &c, &err), &err);
+    must(model_estimate(&c, &source, &memory, &err), &err);
+    ck_assert_uint_eq(memory.mapped, around + 3 * layer);
+    ck_assert_uint_eq(memory.passing, around + layer);
+    source.random = true; /* drawn into memory of its own */
+    must(model_estimate(&c, &source, &memory, &err), &err);
+    ck_assert_uint_eq(memory.mapped, 0);
+    config_free(&c);
+    engine_remove(folder);
+}
+END_TEST
+
 START_TEST(stop_strings_end_a_completion) {
     char *folder = engine_model(PLAIN, true), text[16] = "", stop[3];
     const char *stops[] = {"never met", stop};
@@ -369,6 +393,7 @@ int main(void) {
     tcase_add_loop_test(all, wrong_weights_are_refused, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
     tcase_add_test(all, wrong_batches_are_refused);
     tcase_add_test(all, workspace_grows_to_the_largest_batch);
+    tcase_add_loop_test(all, a_layer_passes_at_a_time, 0, 2);
     tcase_add_test(all, stop_strings_end_a_completion);
     suite_add_tcase(suite, all);
     return tap_run(suite);
