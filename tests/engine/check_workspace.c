@@ -242,10 +242,13 @@ START_TEST(gradients_lodge_with_a_pass) {
         }
         if (over) {
             const uint64_t acts = work_bytes(model_config(m), 22, keep).kept, grads = gradients_bytes(m->trunk);
+            uint64_t saved;
 
             ck_assert_uint_ge(p->kept_bytes, acts > grads ? acts : grads);
             ck_assert_uint_lt(p->kept_bytes, (acts > grads ? acts : grads) + (acts < grads ? acts : grads) * 3 / 4);
             ck_assert_ptr_null(p->gradients);
+            must(model_overlaid(model_config(m), &source, 22, keep == KEEP_INPUTS, &saved, &err), &err);
+            ck_assert_uint_eq(saved, acts + grads - p->kept_bytes);
         }
         pass_free(p);
         model_close(m);

@@ -125,6 +125,23 @@ START_TEST(an_average_costs_a_copy) {
 }
 END_TEST
 
+/* A rollout that goes through a reference in pieces needs its first layers again. */
+START_TEST(a_reference_asked_in_pieces_stays) {
+    static const char *const sets[] = {"align.train.micro_batch=4", "align.train.micro_batch=3"};
+
+    for (int pieces = 0; pieces < 2; pieces++) {
+        struct plan plan;
+
+        load(&sets[pieces], 1);
+        ck_assert_msg(plan_create(&p, UINT64_MAX - 1, &plan, &err) == 0, "%s", err.text);
+        ck_assert_int_eq(plan.stages[0].models[1].passing, !pieces);
+        ck_assert(!plan.stages[0].models[0].passing);
+        plan_free(&plan);
+        pipeline_free(&p);
+    }
+}
+END_TEST
+
 START_TEST(what_cannot_fit_is_refused) {
     struct plan plan;
 
@@ -164,6 +181,7 @@ int main(void) {
     tcase_add_test(t, shared_critic_costs_a_head);
     tcase_add_test(t, early_reference_takes_no_room);
     tcase_add_test(t, an_average_costs_a_copy);
+    tcase_add_test(t, a_reference_asked_in_pieces_stays);
     tcase_add_test(t, what_cannot_fit_is_refused);
     tcase_add_test(t, there_is_memory);
     tcase_add_test(t, tables_of_the_sections);
