@@ -18,7 +18,7 @@ EXTRA_DIST += conf/demo/run.sh conf/demo/make_data.sh conf/demo/make_data.awk co
 
 pipelinesdir = $(pkgdatadir)/pipelines
 dist_pipelines_DATA = conf/pipelines/dpo.yaml conf/pipelines/grpo-dropout.yaml conf/pipelines/grpo-group.yaml \
-	conf/pipelines/grpo.yaml conf/pipelines/ppo-mixed.yaml conf/pipelines/ppo-seed.yaml conf/pipelines/ppo.yaml \
+	conf/pipelines/grpo.yaml conf/pipelines/lora.yaml conf/pipelines/ppo-mixed.yaml conf/pipelines/ppo-seed.yaml conf/pipelines/ppo.yaml \
 	conf/pipelines/reinforce.yaml conf/pipelines/rloo.yaml conf/pipelines/rm-ranked.yaml conf/pipelines/rm.yaml \
 	conf/pipelines/sft.yaml conf/pipelines/sentiment-smollm2.yaml conf/pipelines/sentiment-judge.yaml
 dist_pipelines_SCRIPTS = conf/pipelines/prepare_sentiment.py conf/pipelines/prepare_addition.py

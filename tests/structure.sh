@@ -51,6 +51,14 @@ offenders=$(
 )
 ok "includes in core point one way" "$offenders"
 
+# a distribution holds no others, so that it finds none
+offenders=$(
+    for file in conf/pipelines/*.yaml conf/pipelines/*.py; do
+        grep -q "$file" conf/local.mk || echo "$file"
+    done
+)
+ok "every pipeline is installed" "$offenders"
+
 offenders=$(
     for file in core/*/*.c; do
         folder=${file#core/}
