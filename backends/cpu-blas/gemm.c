@@ -61,9 +61,9 @@ static int64_t cut(int64_t n, int64_t pieces, int64_t threads, int64_t step) {
     return best * step;
 }
 
-/* Products on tiles: a piece for each thread, cut so that what the pieces take is the least, and none so small that it
- * would not gain. Packing a value costs about as much as PACKING products. */
-static void cut_for_tiles(struct grid *grid) {
+/* Products on tiles: a piece for each thread, cut so that what the pieces take is the least. Packing a value costs
+ * about as much as PACKING products. False when pieces for all threads are too small to gain. */
+static bool cut_for_tiles(struct grid *grid) {
     enum { PANEL = 32, PACKING = 96 };
     const struct gemm *g = grid->g;
     const int64_t threads = grid->d->threads, most_down = least(threads, (g->m + PANEL - 1) / PANEL);
@@ -82,6 +82,7 @@ static void cut_for_tiles(struct grid *grid) {
             grid->part_n = part.n;
         }
     }
+    return least_time < INT64_MAX;
 }
 
 /* Cut along the side that needs no packing twice, then along the other while there are too few pieces. Where each piece
@@ -96,10 +97,9 @@ void gemm_run_blocks(const struct device *d, const struct gemm *g, int64_t k_blo
 
     if (g->m == 0 || g->n == 0)
         return;
-    if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5) {
-        if (d->k->tiles && !d->blas && gemm_gains_from_tiles(g)) {
-            cut_for_tiles(&grid);
-        } else if (g->a_t && g->m >= g->n) {
+    const bool tiles = d->k->tiles && !d->blas && gemm_gains_from_tiles(g);
+    if (d->threads > 1 && (double)g->m * (double)g->n * (double)g->k > 1e5 && !(tiles && cut_for_tiles(&grid))) {
+        if (g->a_t && g->m >= g->n) {
             grid.part_m = cut(g->m, pieces, d->threads, STEP_M);
             cells = (g->m + grid.part_m - 1) / grid.part_m;
             grid.part_n = cut(g->n, (pieces + cells - 1) / cells, d->threads, STEP_N);

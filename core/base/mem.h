@@ -51,4 +51,9 @@ char *arena_strndup(struct arena *arena, const char *text, size_t length);
 char *arena_strdup(struct arena *arena, const char *text);
 void arena_free(struct arena *arena);
 
+/* a + b, or UINT64_MAX: sizes that are compared, not allocated. */
+static inline uint64_t u64_plus(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 #endif

@@ -25,8 +25,8 @@ static double threshold(const struct array *a) {
     const uint32_t dtype = a->dtype;
     const double least = dtype == REIN_BF16 ? 8e-3 : dtype == REIN_F16 ? 1e-3 : dtype == RIG_F64 ? 1e-6 : 0;
 
-    if (a->close &&
-        conform_tolerance() <= CONFORM_TOLERANCE) /* not what makes products of a shorter format on purpose */
+    /* a tolerance that was asked for is for products of a shorter format */
+    if (a->close && conform_tolerance() <= CONFORM_TOLERANCE)
         return 1e-6 * rig_slack();
     return fmax(least, dtype == RIG_F64 ? 0 : conform_tolerance());
 }

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/gradients.h"
 
+#include "base/mem.h"
 #include "model/param.h"
 
-static uint64_t plus(uint64_t a, uint64_t b) {
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 static uint64_t lines(uint64_t bytes) {
-    return plus(bytes, 63) / 64 * 64;
+    return u64_plus(bytes, 63) / 64 * 64;
 }
 
 /* The trained parameter whose gradient is the k-th that a backward pass adds to, or NULL: the language model head's,
@@ -31,7 +28,7 @@ uint64_t gradients_bytes(const struct trunk *t) {
 
     for (size_t k = 0; k <= t->nparams; k++)
         if (nth(t, k))
-            used = plus(used, lines(param_count(nth(t, k)) * sizeof(float)));
+            used = u64_plus(used, lines(param_count(nth(t, k)) * sizeof(float)));
     return used;
 }
 
@@ -40,8 +37,8 @@ uint64_t gradients_over(const struct trunk *t, uint64_t n, enum keep keep) {
 
     for (size_t k = 0; k <= t->nparams; k++)
         if (nth(t, k)) {
-            used = plus(used, lines(param_count(nth(t, k)) * sizeof(float)));
-            both = plus(used, work_waiting(&t->config, n, keep, waiting(t, nth(t, k))));
+            used = u64_plus(used, lines(param_count(nth(t, k)) * sizeof(float)));
+            both = u64_plus(used, work_waiting(&t->config, n, keep, waiting(t, nth(t, k))));
             most = both > most ? both : most;
         }
     return lines(most);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/pass.h"
+
+#include "base/mem.h"
 #include "model/transformer.h"
 
 #include <string.h>
@@ -234,17 +236,13 @@ static uint64_t most(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-static uint64_t plus(uint64_t a, uint64_t b) {
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 void pass_size_bytes(const struct model_config *c, const struct pass_size *size, bool trained, bool recompute,
                      uint64_t *own, uint64_t *scratch) {
     const enum keep keep = !trained ? KEEP_NOTHING : recompute ? KEEP_INPUTS : KEEP_ALL;
     const struct work_bytes kept = work_bytes(c, trained ? size->kept : 0, keep);
     const uint64_t row = (2 * (uint64_t)c->hidden + 4) * sizeof(float); /* of struct rows */
 
-    *own = plus(kept.kept, plus(size->targets * (row + 2 * sizeof(float)),
-                                size->scores * (row + 2 * size->heads * sizeof(float))));
+    *own = u64_plus(kept.kept, u64_plus(size->targets * (row + 2 * sizeof(float)),
+                                        size->scores * (row + 2 * size->heads * sizeof(float))));
     *scratch = most(kept.scratch, work_bytes(c, size->passing, KEEP_NOTHING).scratch);
 }

@@ -2,6 +2,7 @@
 #include "pipeline/plan.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/mempeak.h"
 #include "model/generate.h"
 #include "model/lora.h"
@@ -276,10 +277,6 @@ static void add_early(struct plan_stage *ps) {
             ps->bytes += ps->models[i].bytes - moments;
 }
 
-static uint64_t plus(uint64_t a, uint64_t b) {
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 /* A pass has its own memory; what it needs for a while it takes from the scratch that all share. */
 static int add_pass(struct planner *w, struct plan_stage *ps, const struct model_config *c,
                     const struct pass_size *size, const struct model_use *trained, uint64_t *scratch) {
@@ -290,7 +287,7 @@ static int add_pass(struct planner *w, struct plan_stage *ps, const struct model
     if (trained && size->over && !lora_trains(w->p, trained) &&
         model_overlaid(c, &trained->source, size->kept, recompute, &saved, w->err) != 0)
         return -1;
-    ps->work = plus(ps->work, own - saved);
+    ps->work = u64_plus(ps->work, own - saved);
     *scratch = largest(*scratch, shared);
     return 0;
 }
@@ -328,7 +325,7 @@ static int add_work(struct planner *w, struct plan_stage *ps, const struct origi
         if (find_origin(w, &s->scored[i].use, &reward) != 0 ||
             add_pass(w, ps, &reward->config, &scored, NULL, &scratch) != 0)
             return -1;
-    ps->work = plus(ps->work, scratch);
+    ps->work = u64_plus(ps->work, scratch);
     return 0;
 }
 
