@@ -1,8 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Adds up test results: of the .trs files under each folder named, and of the "# PASS: 3" lines of each file named.
-# Prints one line, "12 passed, 0 failed" or "12 passed, 0 failed, 2 skipped"; exits 1 when anything failed.
+# Prints what failed, each with the words of its log, and last one line, "12 passed, 0 failed" or "12 passed, 0 failed,
+# 2 skipped"; exits 1 when anything failed.
 set -eu
+for t; do
+    if [ -d "$t" ]; then
+        find "$t" -name '*.trs' -exec grep -lE '^:test-result: *(FAIL|XPASS|ERROR)' {} + | while read -r trs; do
+            log=${trs%.trs}.log
+            echo "$log:"
+            grep -A 8 '^not ok' "$log" || tail -n 8 "$log" || :
+        done
+    else
+        grep -E '^(FAIL|XPASS|ERROR): ' "$t" || :
+    fi
+done
 {
     for t; do
         if [ -d "$t" ]; then
