@@ -2,7 +2,7 @@
 
 # cpu-blas: each kernel source once for each instruction set level, picked when the backend is opened.
 CPU_ISA_SOURCES = backends/cpu-blas/isa/activation.c backends/cpu-blas/isa/attention.c backends/cpu-blas/isa/dot.c \
-	backends/cpu-blas/isa/few.c backends/cpu-blas/isa/gemm.c \
+	backends/cpu-blas/isa/few.c backends/cpu-blas/isa/few.h backends/cpu-blas/isa/gemm.c \
 	backends/cpu-blas/isa/head.c backends/cpu-blas/isa/memory.c backends/cpu-blas/isa/norm.c \
 	backends/cpu-blas/isa/perturb.c \
 	backends/cpu-blas/isa/table.c backends/cpu-blas/isa/level.h backends/cpu-blas/isa/tile.h \
@@ -27,7 +27,8 @@ backends_libisa_v4_la_CFLAGS = $(CPU_ISA_CFLAGS) -mavx2 -mfma -mavx512f -mavx512
 CPU_ISA_LIBS += backends/libisa-v3.la backends/libisa-v4.la
 if HAVE_AMX
 noinst_LTLIBRARIES += backends/libisa-amx.la
-backends_libisa_amx_la_SOURCES = backends/cpu-blas/isa/amx.c backends/cpu-blas/isa/table.c \
+backends_libisa_amx_la_SOURCES = backends/cpu-blas/isa/amx.c backends/cpu-blas/isa/amx.h \
+	backends/cpu-blas/isa/amx_few.c backends/cpu-blas/isa/table.c backends/cpu-blas/isa/few.h \
 	backends/cpu-blas/isa/level.h backends/cpu-blas/isa/tile.h backends/cpu-blas/isa/vec.h backends/cpu-blas/kernels.h
 backends_libisa_amx_la_CPPFLAGS = $(backends_libisa_v4_la_CPPFLAGS) -DISA_AMX
 backends_libisa_amx_la_CFLAGS = $(backends_libisa_v4_la_CFLAGS) -mamx-tile -mamx-bf16

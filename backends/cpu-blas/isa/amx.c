@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "isa/amx.h"
 #include "isa/level.h"
-#include "isa/tile.h"
-
-#include <immintrin.h>
 
 /* Products of float32 on tiles of bfloat16 (AMX). A float32 is the sum of three bfloat16 of 8 bits each, exactly; of
  * the nine products of two such sums the six that reach into float32's precision are made, and added up in float32.
@@ -14,7 +12,7 @@
  * Both operands are packed in panels of PANEL rows (columns of B): [k / STEP][parts][2 tiles][16 rows][64 bytes]. A row
  * of a tile of A holds STEP values along k, as pairs (i, i + 16); a row of a tile of B holds such a pair for 16
  * columns. */
-enum { TILE = 16, STEP = 2 * TILE, PANEL = 2 * TILE, PARTS = 3, TILE_BYTES = 1024 };
+enum { PANEL = 2 * TILE };
 /* k is cut into even blocks of at most MOST_K, independent of m and n, so that each element's sum has one order.
  * BLOCK_M packed rows of A stay in the second-level cache while panels of B pass, each of which is packed when it first
  * does. */
@@ -59,15 +57,6 @@ INLINE void load_block(const struct operand *o, int64_t i, int64_t k, int64_t k_
 /* The upper halves of two vectors' lanes, as pairs. */
 INLINE vu pairs(vf first, vf second) {
     return (vu)first >> 16 | ((vu)second & 0xffff0000u);
-}
-
-/* Takes a bfloat16 off x. The first one is cut off, which cannot overflow; the second is rounded, so that what is left
- * out of a product has either sign. */
-INLINE vf take_part(vf *x, bool round) {
-    vf part = (vf)(((vu)*x + (round ? 0x8000u : 0u)) & 0xffff0000u);
-
-    *x -= part;
-    return part;
 }
 
 INLINE void write_row(const int parts, vf first, vf second, char *to) {
@@ -262,7 +251,7 @@ INLINE void run(const struct gemm *g, const int b_parts, int64_t k0, int64_t k, 
                     pack(&b, b_parts, n, least(n + PANEL, n1), k0, k, panel);
                     next = stream_of(&b, n + PANEL, least(n + 2 * PANEL, n1), k0, k);
                 }
-                __asm__ volatile("" ::: "memory"); /* the compiler does not know what tile loads read */
+                memory_barrier();
                 for (int64_t i = i0; i < i1; i += PANEL)
                     run_block(g, b_parts, steps, rows + (i - i0) / PANEL * a_panel, panel, i, n,
                               g->accumulate || k0 > 0, k0 == 0 ? g->bias : NULL, &next);
@@ -271,32 +260,17 @@ INLINE void run(const struct gemm *g, const int b_parts, int64_t k0, int64_t k, 
     }
 }
 
-/* Eight tiles of 16 rows of 64 bytes. */
-static void configure(void) {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-
-    for (int i = 0; i < 8; i++) {
-        config.bytes[i] = 64;
-        config.rows[i] = TILE;
-    }
-    __asm__ volatile("" ::"r"(&config) : "memory"); /* the intrinsic names 8 of its 64 bytes */
-    _tile_loadconfig(&config);
-}
-
 void gemm_amx(const struct gemm *g, void *scratch) {
     const int64_t steps = (g->k + STEP - 1) / STEP, blocks = (g->k + MOST_K - 1) / MOST_K;
 
     _Static_assert(BLOCK_N % PANEL == 0 && BLOCK_M % PANEL == 0 && MOST_K % STEP == 0, "whole panels");
     _Static_assert((BLOCK_M + BLOCK_N) * MOST_K * 2 * PARTS <= TILE_SCRATCH_BYTES, "scratch of gemm");
     if (!gemm_gains_from_tiles(g)) {
-        gemm_v4(g, scratch);
+        if (!few_amx(g, scratch))
+            gemm_v4(g, scratch);
         return;
     }
-    configure();
+    configure_tiles();
     for (int64_t i = 0; i < blocks; i++) {
         int64_t k0 = steps * i / blocks * STEP, k = least(steps * (i + 1) / blocks * STEP, g->k) - k0;
         if (g->b_dtype == REIN_BF16)

@@ -60,13 +60,59 @@ static void pack_a(const struct gemm *g, int64_t k0, int64_t k, int64_t i0, int6
 /* Columns that do not fill a panel go through a block of their own. */
 static void add_narrow(const float *block, int64_t m, int64_t n, float *c, int64_t ldc, bool accumulate,
                        const float *bias) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
+    for (int64_t i = 0; i < m; i++) {
+        int64_t j = 0;
+        if (n >= VW) {
+            vf sum = load(block + i * NR);
+            if (accumulate)
+                sum += load(c + i * ldc);
+            store(c + i * ldc, bias ? sum + load(bias) : sum);
+            j = VW;
+        }
+        for (; j < n; j++) {
             float sum = block[i * NR + j];
             if (accumulate)
                 sum += c[i * ldc + j];
             c[i * ldc + j] = bias ? sum + bias[j] : sum;
         }
+    }
+}
+
+/* tile_block for columns that fill half a panel or less: more rows, one vector of columns. */
+INLINE void narrow_block(const int rows, int64_t k, const float *a, int64_t rs, int64_t cs, const float *panel,
+                         float *block) {
+    vf sum[2 * MR];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        sum[i] = (vf){0};
+    for (int64_t j = 0; j < k; j++, a += cs, panel += NR) {
+        vf b = load(panel);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+            sum[i] += splat(a[i * rs]) * b;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        store(block + i * NR, sum[i]);
+}
+
+/* One packed panel of B, of fewer than NR columns, against rows i .. end of A as they lie. */
+static void rows_by_narrow_panel(const struct gemm *g, int64_t i, int64_t end, int64_t k0, int64_t k, int64_t n0,
+                                 const float *panel, bool accumulate) {
+    const float *bias = g->bias && k0 == 0 ? g->bias + n0 : NULL;
+    const int64_t n = g->n - n0;
+    float block[2 * MR * NR];
+
+    for (int64_t m; i < end; i += m) {
+        const float *a = g->a + k0 + i * g->lda;
+        m = least(2 * MR, end - i);
+        if (n <= VW && m == 2 * MR)
+            narrow_block(2 * MR, k, a, g->lda, 1, panel, block);
+        else
+            tile_rows(m, k, a, g->lda, 1, panel, NR, block, NR, false, NULL);
+        add_narrow(block, m, n, g->c + i * g->ldc + n0, g->ldc, accumulate, bias);
+    }
 }
 
 /* One packed panel of B against rows i .. end of A as they lie; `next` is fetched on the way. */
@@ -75,15 +121,9 @@ static void rows_by_panel(const struct gemm *g, int64_t i, int64_t end, int64_t 
     const float *bias = g->bias && k0 == 0 ? g->bias + n0 : NULL, *a = g->a + k0;
     const bool few = end - i < 2 * MR;
     float *c = g->c + n0;
-    int64_t n = g->n - n0;
 
-    if (n < NR) {
-        for (; i < end; i += MR) {
-            float block[MR * NR];
-            int64_t m = least(MR, end - i);
-            tile_rows(m, k, a + i * g->lda, g->lda, 1, panel, NR, block, NR, false, NULL);
-            add_narrow(block, m, n, c + i * g->ldc, g->ldc, accumulate, bias);
-        }
+    if (g->n - n0 < NR) {
+        rows_by_narrow_panel(g, i, end, k0, k, n0, panel, accumulate);
         return;
     }
     for (; i + MR <= end && next->rows > 0; i += MR)
@@ -105,7 +145,10 @@ static void packed_by_panel(const struct gemm *g, const float *a, int64_t m, int
             tile_block(MR, k, a + i * k, 1, MR, panel, NR, c, g->ldc, accumulate, NULL);
             continue;
         }
-        tile_block(MR, k, a + i * k, 1, MR, panel, NR, block, NR, false, NULL);
+        if (n <= VW)
+            narrow_block(MR, k, a + i * k, 1, MR, panel, block);
+        else
+            tile_block(MR, k, a + i * k, 1, MR, panel, NR, block, NR, false, NULL);
         add_narrow(block, least(MR, m - i), least(NR, n), c, g->ldc, accumulate, NULL);
     }
 }
@@ -179,13 +222,12 @@ static void gemm_b(const struct gemm *g, int64_t k0, int64_t k, float *panels) {
     }
 }
 
-void LEVEL(gemm)(const struct gemm *g, void *scratch) {
+/* Products of so few terms are over before what few rows gain has begun. */
+enum { FEW_TERMS = 32 };
+
+static void run_blocks(const struct gemm *g, void *scratch) {
     int64_t blocks = g->k > 0 ? (g->k + MOST_K - 1) / MOST_K : 1;
 
-    _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
-    _Static_assert((MOST_K * BLOCK_M + MOST_K * BLOCK_N) * 4 <= SCRATCH_BYTES, "scratch of gemm");
-    if (LEVEL(few)(g, scratch) || LEVEL(dot)(g, scratch))
-        return;
     for (int64_t b = 0; b < blocks; b++) {
         int64_t k0 = g->k * b / blocks, k = g->k * (b + 1) / blocks - k0;
         if (g->b_t)
@@ -193,4 +235,41 @@ void LEVEL(gemm)(const struct gemm *g, void *scratch) {
         else
             gemm_b(g, k0, k, scratch);
     }
+}
+
+/* A^T B of few columns, where packing all of A would cost more than the products: B^T A, whose columns are those that
+ * are read in whole vectors, added transposed. */
+static void run_turned(const struct gemm *g, float *scratch) {
+    enum { ROWS = 8192 };
+    float *block = scratch + SCRATCH_BYTES / 4 - ROWS * VW;
+
+    _Static_assert((MOST_K * BLOCK_M + MOST_K * BLOCK_N + ROWS * VW) * 4 <= SCRATCH_BYTES, "scratch of gemm");
+    for (int64_t i = 0; i < g->m; i += ROWS) {
+        const int64_t rows = least(ROWS, g->m - i);
+        const struct gemm turned = {.m = g->n,
+                                    .n = rows,
+                                    .k = g->k,
+                                    .lda = g->ldb,
+                                    .ldb = g->lda,
+                                    .ldc = rows,
+                                    .a = g->b,
+                                    .b = g->a + i,
+                                    .b_dtype = REIN_F32,
+                                    .a_t = true,
+                                    .c = block};
+        run_blocks(&turned, scratch);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t j = 0; j < g->n; j++) {
+                float *c = g->c + (i + r) * g->ldc + j;
+                *c = (g->accumulate ? *c : 0.0f) + block[j * rows + r];
+            }
+    }
+}
+
+void LEVEL(gemm)(const struct gemm *g, void *scratch) {
+    _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
+    if (g->a_t && g->n <= VW && g->m >= NR && g->b_dtype == REIN_F32)
+        run_turned(g, scratch);
+    else if (g->k < FEW_TERMS || (!LEVEL(few)(g, scratch) && !LEVEL(dot)(g, scratch)))
+        run_blocks(g, scratch);
 }
