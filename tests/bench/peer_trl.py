@@ -8,7 +8,7 @@ usage: peer_trl.py [options] MODEL SFT.jsonl PAIRS.jsonl
   SFT.jsonl     lines of {"messages": [user, assistant]}
   PAIRS.jsonl   lines of {"prompt", "chosen", "rejected"}, lists of messages
   --rein PATH   the program (default: rein); its modules through REIN_PLUGIN_PATH
-  --work LIST   of sample,sft,dpo,grpo,ppo and lora (default: all but lora)
+  --work LIST   of sample,sft,dpo,grpo,ppo and ppo-bf16,lora,lora-bf16 (default: the first five)
   --runs N      pairs of runs, A B A B ... (default 5)
   --side S      rein, trl or both (default both)
   --tsv FILE    measurements are appended here (default: peer.tsv); a long comparison can be made in pieces
@@ -30,7 +30,9 @@ What is done (in float32, everything trained in full, AdamW, a gradient norm cli
   grpo    a step of 2 prompts x 8 completions of at most 64 tokens with a reference, the reward a rule on the text
   ppo     16 completions of 64 tokens, one epoch; actor, critic, reference and reward model, all of their own.
           TRL dropped its PPOTrainer after 1.9: --trl-ppo says where that version is
-  lora    ppo in rein alone: LoRA of rank 16 with a shared trunk, beside ppo in full
+These are of rein alone, beside ppo in full:
+  lora    ppo with LoRA of rank 16 and a shared trunk
+  ppo-bf16, lora-bf16: the same with what is frozen held in bfloat16
 """
 import argparse
 import collections
@@ -49,6 +51,7 @@ import types
 
 STEPS = 2  # one to warm up and one that counts
 WORKS = ("sample", "sft", "dpo", "grpo", "ppo")
+OWN = ("ppo-bf16", "lora", "lora-bf16")  # beside rein's own ppo
 COLUMNS = ("work", "side", "run", "seconds", "tokens", "start", "rss_kib", "when")
 RESPONSE = 64
 PATTERN = "[0-9][0-9]"  # what grpo rewards
@@ -137,6 +140,24 @@ STAGES = {
     data: {{train: prompts.jsonl}}
     rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
     train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
+    "ppo-bf16": """
+    algorithm: {{use: ppo}}
+    model: {{from: base}}
+    reference: {{from: base, dtype: bf16}}
+    critic: {{from: quality, head: value}}
+    rewards: [{{use: rm, model: quality, dtype: bf16}}]
+    data: {{train: prompts.jsonl}}
+    rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
+    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
+    "lora-bf16": """
+    algorithm: {{use: ppo}}
+    model: {{from: base, dtype: bf16, lora: {{rank: 16}}}}
+    reference: {{from: base, dtype: bf16}}
+    critic: {{share: policy}}
+    rewards: [{{use: rm, model: quality, dtype: bf16}}]
+    data: {{train: prompts.jsonl}}
+    rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
+    train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
 }
 
 
@@ -161,7 +182,7 @@ def step_lines(path):
 
 def rein_train(options, work, folder):
     micro = f", micro_batch: {options.rein_micro}" if options.rein_micro else ""
-    quality = "\n  quality: {{from: {reward}}}" if work in ("ppo", "lora") else ""
+    quality = "\n  quality: {{from: {reward}}}" if work in ("ppo", *OWN) else ""
     text = ("rein: 1\nseed: 7\noutput: run\nmodels:\n  base: {{from: {model}}}" + quality + "\nstages:\n  - name: it" +
             STAGES[work] + "\n")
     (folder / f"{work}.yaml").write_text(text.format(
@@ -372,7 +393,7 @@ def trl(options, work, folder):
 # ---- the table --------------------------------------------------------------
 
 def measure(options, work, side, folder, run):
-    if work in ("ppo", "lora"):
+    if work in ("ppo", *OWN):
         reward_folder(options.model, folder)
     if side == "trl":
         took = trl(options, work, folder)
@@ -395,23 +416,22 @@ def summary(path):
         row = dict(zip(COLUMNS, line.split("\t")))
         found[row["work"], row["side"]].append(
             (float(row["seconds"]), int(row["tokens"]), float(row["start"]), int(row["rss_kib"])))
-    print(f"{'work':8}{'runs':>6}{'rein s':>16}{'TRL s':>16}{'tokens':>14}{'ratio':>8}{'at best':>9}{'memory MiB':>15}{'share':>7}"
+    print(f"{'work':9}{'runs':>6}{'rein s':>16}{'TRL s':>16}{'tokens':>14}{'ratio':>8}{'at best':>9}{'memory MiB':>15}{'share':>7}"
           f"{'start s':>15}")
-    print(f"{'':14}{'median (min)':>16}{'median (min)':>16}{'':14}{'tok/s':>8}")
-    for work in (*WORKS, "lora"):
-        other = "trl" if work != "lora" else "full"
-        a, b = found[work, "rein"], found["ppo", "rein"] if work == "lora" else found[work, "trl"]
+    print(f"{'':15}{'median (min)':>16}{'median (min)':>16}{'':14}{'tok/s':>8}")
+    for work in (*WORKS, *OWN):
+        a, b = found[work, "rein"], found["ppo", "rein"] if work in OWN else found[work, "trl"]
         if not a or not b:
             continue
         middle = [[statistics.median(column) for column in zip(*side)] for side in (a, b)]
         rate = [statistics.median(t / s for s, t, *_ in side) for side in (a, b)]
         best = [max(t / s for s, t, *_ in side) for side in (a, b)]
         low = [min(s for s, *_ in side) for side in (a, b)]
-        print(f"{work:8}{f'{len(a)},{len(b)}':>6}{f'{middle[0][0]:.2f} ({low[0]:.2f})':>16}"
+        print(f"{work:9}{f'{len(a)},{len(b)}':>6}{f'{middle[0][0]:.2f} ({low[0]:.2f})':>16}"
               f"{f'{middle[1][0]:.2f} ({low[1]:.2f})':>16}{f'{middle[0][1]:.0f}/{middle[1][1]:.0f}':>14}"
               f"{rate[0] / rate[1]:8.2f}{best[0] / best[1]:9.2f}"
               f"{f'{middle[0][3] / 1024:.0f}/{middle[1][3] / 1024:.0f}':>15}{middle[0][3] / middle[1][3]:7.2f}"
-              f"{f'{middle[0][2]:.2f}/{middle[1][2]:.2f}':>15}{'' if other == 'trl' else '  (beside our own ppo)'}")
+              f"{f'{middle[0][2]:.2f}/{middle[1][2]:.2f}':>15}{'  (beside our own ppo)' if work in OWN else ''}")
 
 
 def main():
@@ -438,8 +458,8 @@ def main():
     if options.summary:
         return summary(options.tsv)
     for work in options.work.split(","):
-        if work not in (*WORKS, "lora"):
-            parser.error(f"--work: {work} is none of {', '.join(WORKS)}, lora")
+        if work not in (*WORKS, *OWN):
+            parser.error(f"--work: {work} is none of {', '.join((*WORKS, *OWN))}")
         if work == "ppo" and options.side != "rein" and not (options.trl_ppo and (options.trl_ppo / "trl").is_dir()):
             parser.error("ppo in TRL: --trl-ppo DIR, with trl 1.9.0 in it")
     options.rein = shutil.which(options.rein) or parser.error(f"--rein: there is no program {options.rein}")
@@ -449,7 +469,7 @@ def main():
     for work in options.work.split(","):
         for run in range(options.runs):
             for side in ("rein", "trl") if options.side == "both" else (options.side,):
-                if not (side == "trl" and work == "lora"):
+                if side == "rein" or work not in OWN:
                     measure(options, work, side, folder, run)
     summary(options.tsv)
     if options.scratch is None:
