@@ -32,7 +32,7 @@ What is done (in float32, everything trained in full, AdamW, a gradient norm cli
           TRL dropped its PPOTrainer after 1.9: --trl-ppo says where that version is
 These are of rein alone, beside ppo in full:
   lora    ppo with LoRA of rank 16 and a shared trunk
-  ppo-bf16, lora-bf16: the same with what is frozen held in bfloat16
+  ppo-bf16, lora-bf16: the same with what is frozen held in bfloat16, ppo with gradient checkpointing besides
 """
 import argparse
 import collections
@@ -142,9 +142,9 @@ STAGES = {
     train: {{steps: {steps}, epochs: 1, lr: 1.0e-6{micro}}}""",
     "ppo-bf16": """
     algorithm: {{use: ppo}}
-    model: {{from: base}}
+    model: {{from: base, gradient_checkpointing: true}}
     reference: {{from: base, dtype: bf16}}
-    critic: {{from: quality, head: value}}
+    critic: {{from: quality, head: value, gradient_checkpointing: true}}
     rewards: [{{use: rm, model: quality, dtype: bf16}}]
     data: {{train: prompts.jsonl}}
     rollout: {{prompts: 16, group: 1, max_tokens: 64, temperature: 1.0}}
