@@ -164,7 +164,7 @@ static int read_target(struct backend *b, const struct model_param *p, const str
     const struct target to = target_of(p);
     const void *data = b->host_memory ? in_place(p, file, p->file_dtype) : NULL;
 
-    if (data && (p->file_dtype == to.dtype || to.dtype == REIN_F32)) /* to float32 there is one way */
+    if (data) /* backends round to nearest even as the host does */
         return read_by_backend(b, &to, data, p->file_dtype, param_count(p), err);
     if (!b->host_memory)
         return read_pieces(b, p, file, err);
