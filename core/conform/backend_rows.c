@@ -135,6 +135,8 @@ static void activation(struct rig *r, uint32_t kind, int64_t n, int64_t cols, bo
         dup = in_place ? up : rig_array(r, RIG_OUT, n, cols, ld, REIN_F32);
     dy = rig_array(r, RIG_IN, n, cols, cols + 2, REIN_F32);
     dgate->scale = 1e-2; /* nor one where terms cancel out, as at the minimum of gelu */
+    if (dup)
+        dup->scale = 1e-6;
     for (int side = 0; side < RIG_SIDES; side++) {
         struct rein_activation_dx a = {.kind = kind, .n = n, .cols = cols, .ldgate = ld, .ldup = ld, .lddy = dy->ld,
                                        .gate = rig_at(gate, side), .up = rig_at(up, side), .dy = rig_at(dy, side),
