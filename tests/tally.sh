@@ -6,13 +6,15 @@
 set -eu
 for t; do
     if [ -d "$t" ]; then
-        find "$t" -name '*.trs' -exec grep -lE '^:test-result: *(FAIL|XPASS|ERROR)' {} + | while read -r trs; do
+        find "$t" -name '*.trs' -exec grep -lE '^:test-result: *(FAIL|XPASS|ERROR)' {} + | while IFS= read -r trs; do
             log=${trs%.trs}.log
-            echo "$log:"
-            grep -A 8 '^not ok' "$log" || tail -n 8 "$log" || :
+            printf '%s:\n' "$log"
+            [ -r "$log" ] || continue
+            # why it failed stands before the line, or after it
+            { grep -a -B 8 -A 8 '^not ok' "$log" || tail -n 16 "$log"; } | head -n 80
         done
-    else
-        grep -E '^(FAIL|XPASS|ERROR): ' "$t" || :
+    elif [ -r "$t" ]; then
+        grep -aE '^(FAIL|XPASS|ERROR): ' "$t" || :
     fi
 done
 {
@@ -20,7 +22,7 @@ done
         if [ -d "$t" ]; then
             find "$t" -name '*.trs' -exec sed -n 's/^:test-result: *\([A-Z]*\).*/\1 1/p' {} +
         else
-            sed -n 's/^# \([A-Z]*\): *\([0-9][0-9]*\)$/\1 \2/p' "$t"
+            sed -n 's/^# \([A-Z]*\): *\([0-9][0-9]*\)\r*$/\1 \2/p' "$t" 2>/dev/null || echo "ERROR 1"
         fi
     done
 } | awk '

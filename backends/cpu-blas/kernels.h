@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 /* c[m][n] = (accumulate ? c : 0) + a b + bias. a is [m][k], or [k][m] when a_t; b is [k][n], or [n][k] when b_t.
- * One of a_t and b_t at most. */
+ * One of a_t and b_t at most; with a_t, b is float32 and there is no bias. */
 struct gemm {
     int64_t m, n, k, lda, ldb, ldc;
     const float *a;
@@ -23,7 +23,7 @@ struct gemm {
     float *c;
 };
 
-/* Does a product gain from tiles? Fewer rows, columns or terms cost more to pack than they save. */
+/* Does a large product gain from tiles? Fewer rows, columns or terms cost more to pack than they save. */
 static inline bool gemm_gains_from_tiles(const struct gemm *g) {
     return g->m >= (g->b_dtype == REIN_BF16 ? 33 : 49) && g->n >= 48 && g->k >= 32;
 }

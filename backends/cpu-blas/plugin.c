@@ -30,7 +30,7 @@ static const struct rein_param params[] = {
     {.name = "isa", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, isa), .dflt = "auto",
      .choices = isa_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
      .doc = "Instruction set of the kernels: the best this processor has, one of x86-64's levels (v3: AVX2, v4: "
-            "AVX-512), or AVX-512 with large products on AMX tiles."},
+            "AVX-512), or AVX-512 with large products, and rows by bf16 weights, on AMX tiles."},
     {.name = "gemm", .type = REIN_PARAM_CHOICE, .offset = offsetof(struct config, gemm), .dflt = "auto",
      .choices = gemm_choices, .flags = REIN_PARAM_ADVANCED, .min = 1, .max = 0,
      .doc = "Who computes products of more than 32 rows: our kernels, the BLAS library, or whichever is the better on "

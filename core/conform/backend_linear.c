@@ -130,6 +130,8 @@ void check_linear(struct rig *r) {
     for (int dtype = 1; dtype < 3; dtype++) { /* more than 1 MiB as float32, and activations as three narrow parts */
         forward(r, 10, 700, 400, dtype, dtype);
         forward(r, 300, 7, 600, dtype, dtype);
+        if (!r->special) /* more terms than room for them */
+            forward(r, 17, 20, 33000, dtype, dtype);
     }
     rig_report(r, "linear");
     for (int dtype = 0; dtype < 3; dtype++)
@@ -149,6 +151,7 @@ void check_linear(struct rig *r) {
         weight_gradient(r, m, 41, 30 + m, (int)m);
     weight_gradient(r, 500, 50, 40, 0);
     weight_gradient(r, 1200, 70, 130, 1);
+    weight_gradient(r, 3, 9000, 24, 0);
     weight_gradient(r, 3, 9000, 3, 0);
     for (int64_t m = 0; m <= 64; m += 16)
         weight_gradient(r, m, 300, 40, -1);

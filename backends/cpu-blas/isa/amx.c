@@ -59,6 +59,7 @@ INLINE vu pairs(vf first, vf second) {
     return (vu)first >> 16 | ((vu)second & 0xffff0000u);
 }
 
+/* The second part is rounded, so that what is left out of a product has either sign. */
 INLINE void write_row(const int parts, vf first, vf second, char *to) {
     for (int p = 0; p < parts; p++, to += 2 * TILE_BYTES) {
         vf a = first, b = second;
@@ -251,7 +252,7 @@ INLINE void run(const struct gemm *g, const int b_parts, int64_t k0, int64_t k, 
                     pack(&b, b_parts, n, least(n + PANEL, n1), k0, k, panel);
                     next = stream_of(&b, n + PANEL, least(n + 2 * PANEL, n1), k0, k);
                 }
-                memory_barrier();
+                compiler_barrier();
                 for (int64_t i = i0; i < i1; i += PANEL)
                     run_block(g, b_parts, steps, rows + (i - i0) / PANEL * a_panel, panel, i, n,
                               g->accumulate || k0 > 0, k0 == 0 ? g->bias : NULL, &next);

@@ -11,8 +11,8 @@
 /* A tile has TILE rows of 64 bytes; a step of a product is STEP values along k. */
 enum { TILE = 16, STEP = 2 * TILE, PARTS = 3, TILE_BYTES = 1024 };
 
-/* Takes a bfloat16 off x. The first one is cut off, which cannot overflow; the second is rounded, so that what is left
- * out of a product has either sign. What is left after two is the third one. */
+/* Takes a bfloat16 off x, cut off or rounded; the first one is cut off, which cannot overflow. What is left after two
+ * is the third one. */
 INLINE vf take_part(vf *x, bool round) {
     vf part = (vf)(((vu)*x + (round ? 0x8000u : 0u)) & 0xffff0000u);
 
@@ -37,7 +37,7 @@ INLINE void configure_tiles(void) {
 }
 
 /* The compiler does not know what tile loads read and stores write. */
-INLINE void memory_barrier(void) {
+INLINE void compiler_barrier(void) {
     __asm__ volatile("" ::: "memory");
 }
 

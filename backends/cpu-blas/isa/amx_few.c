@@ -2,14 +2,16 @@
  *
  * Few rows of float32 against a large matrix of bfloat16 as it lies (B transposed). Tiles are read from memory, a row
  * of each stream a row of the tile; nothing of B is packed or expanded. A is packed as three bfloat16 parts (amx.c),
- * each of which has sums of its own, that are added up at the end.
+ * each of which has sums of its own, that are added up at the end: all of float32's bits, within the range that tiles
+ * have (amx.c).
  */
 #include "isa/amx.h"
 #include "isa/few.h"
 
-/* The most vectors of rows of A: each takes three tiles of sums. Bytes of a stream between use and fetching; floats of
- * scratch beside A; and the most of k. */
+/* Fewer rows gain nothing: `dot` reads as fast. The most vectors of rows of A: each takes three tiles of sums. Bytes of
+ * a stream between use and fetching; floats of scratch beside A; and the most of k. */
 enum {
+    FEWEST = 5,
     MOST_VECTORS = 2,
     AHEAD = 8 * 64,
     STRIP = TILE * TILE * MOST_VECTORS * TILE,
@@ -43,7 +45,7 @@ INLINE void pack_step(const struct gemm *g, int64_t i, int64_t k, char *to, int6
         }
         for (int p = 0; p < PARTS; p++) {
             const bool last = p + 1 == PARTS;
-            vf x = last ? first : take_part(&first, p > 0), y = last ? second : take_part(&second, p > 0);
+            vf x = last ? first : take_part(&first, false), y = last ? second : take_part(&second, false);
             part[p][r] = upper_halves(x, y);
         }
     }
@@ -96,7 +98,7 @@ INLINE void store_sums(const int vector, float *sums) {
         _tile_stored(4, sums + TILE * TILE, 64);
         _tile_stored(5, sums + 2 * TILE * TILE, 64);
     }
-    memory_barrier();
+    compiler_barrier();
 }
 
 INLINE void compute(const int vectors, const int outputs, const struct few *f, const struct streams *s, int64_t r,
@@ -120,8 +122,9 @@ INLINE void compute(const int vectors, const int outputs, const struct few *f, c
             for (int j = 0; j < TILE; j++)
                 __builtin_prefetch((const char *)(b + k + j * apart) + AHEAD, 0, 3);
         } else {
+            compiler_barrier(); /* the tile before has been read */
             copy_corner(b + k, apart, outputs, g->k - k < STEP ? g->k - k : STEP, corner);
-            memory_barrier();
+            compiler_barrier();
             _tile_loadd(6, corner, 64);
         }
         PART(2, 5);
@@ -138,7 +141,7 @@ INLINE void few_vectors(const int vectors, const struct few *f) {
     struct streams s = {0, 0};
 
     pack(vectors, f->g, (char *)f->panel);
-    memory_barrier();
+    compiler_barrier();
     few_rows(compute, vectors, TILE, f, &s);
     s.rows = 1;
     if (s.n0 < f->g->n)
@@ -149,7 +152,7 @@ bool few_amx(const struct gemm *g, void *scratch) {
     struct few f = {.g = g, .strip = scratch};
 
     _Static_assert((int)TILE == (int)VW, "a row of a tile is a vector");
-    if (!g->b_t || g->b_dtype != REIN_BF16 || g->m > MOST_VECTORS * TILE || g->k > MOST_K)
+    if (!g->b_t || g->b_dtype != REIN_BF16 || g->m < FEWEST || g->m > MOST_VECTORS * TILE || g->k > MOST_K)
         return false;
     f.spare = f.strip + STRIP;
     f.panel = f.spare + SUMS + TILE_BYTES / 4;

@@ -237,8 +237,8 @@ static void run_blocks(const struct gemm *g, void *scratch) {
     }
 }
 
-/* A^T B of few columns, where packing all of A would cost more than the products: B^T A, whose columns are those that
- * are read in whole vectors, added transposed. */
+/* A^T B of few columns, added transposed from B^T A: A is packed in runs of NR values instead of MR, and whole vectors
+ * lie along its wide side. */
 static void run_turned(const struct gemm *g, float *scratch) {
     enum { ROWS = 8192 };
     float *block = scratch + SCRATCH_BYTES / 4 - ROWS * VW;
@@ -268,7 +268,7 @@ static void run_turned(const struct gemm *g, float *scratch) {
 
 void LEVEL(gemm)(const struct gemm *g, void *scratch) {
     _Static_assert(BLOCK_N % NR == 0 && BLOCK_M % MR == 0, "whole panels");
-    if (g->a_t && g->n <= VW && g->m >= NR && g->b_dtype == REIN_F32)
+    if (g->a_t && g->n <= VW && g->m >= NR)
         run_turned(g, scratch);
     else if (g->k < FEW_TERMS || (!LEVEL(few)(g, scratch) && !LEVEL(dot)(g, scratch)))
         run_blocks(g, scratch);
