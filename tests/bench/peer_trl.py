@@ -460,6 +460,8 @@ def main():
     for work in options.work.split(","):
         if work not in (*WORKS, *OWN):
             parser.error(f"--work: {work} is none of {', '.join((*WORKS, *OWN))}")
+        if work in OWN and options.side == "trl":
+            parser.error(f"--work: {work} is of rein alone")
         if work == "ppo" and options.side != "rein" and not (options.trl_ppo and (options.trl_ppo / "trl").is_dir()):
             parser.error("ppo in TRL: --trl-ppo DIR, with trl 1.9.0 in it")
     options.rein = shutil.which(options.rein) or parser.error(f"--rein: there is no program {options.rein}")
